@@ -1,0 +1,51 @@
+package campaign
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code tells a machine what kind of error it has; the message tells a person
+// what to do.
+type Code string
+
+// The kinds of error.
+const (
+	CodeInvalid  Code = "invalid"   // the input is wrong; the message says how to mend it
+	CodeNotFound Code = "not_found" // no such campaign, list, address
+	CodeConflict Code = "conflict"  // the thing is in a state that does not allow this
+	CodeExists   Code = "exists"    // a thing of that name, or the same campaign, is there already
+	CodeInternal Code = "internal"  // ours
+)
+
+// Error is an error with a code.
+type Error struct {
+	Code    Code
+	Message string
+	Err     error // what caused it; may be nil
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error; a %w verb in format becomes its cause.
+func Errorf(code Code, format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: err.Error(), Err: nil}
+}
+
+// ErrorCode returns the code of the first Error in err's chain, or
+// CodeInternal when there is none.
+func ErrorCode(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return CodeInternal
+}
