@@ -4,7 +4,6 @@
 // database, and time is handed in.
 package campaign
 
-
 // Channel is the way a message travels. Its values are what the database, the
 // command line and the reports call it.
 type Channel string
@@ -42,4 +41,3 @@ func (c Channel) String() string { return string(c) }
 // it for SMS, MMS and voice; for letters and postcards it states none, and we
 // hold to the same (shared/api/PROVIDER.md, Sending).
 const MaxBatch = 1000
-
