@@ -54,14 +54,14 @@ type RecipientState int16
 // The states of a recipient. In flight is not among them: it is a pending
 // recipient carried by an open attempt.
 const (
-	Pending     RecipientState = 0
-	Unknown     RecipientState = 1 // sent, answer lost; being found out
-	Accepted    RecipientState = 2 // the provider took it
-	Delivered   RecipientState = 3
-	Undelivered RecipientState = 4
-	Rejected    RecipientState = 5 // the provider refused it; the code says why
-	Suppressed  RecipientState = 6 // never offered to the provider; the reason says why
-	Withdrawn   RecipientState = 7 // cancelled before it left, or at the provider
+	Pending            RecipientState = 0
+	Unknown            RecipientState = 1 // sent, answer lost; being found out
+	Accepted           RecipientState = 2 // the provider took it
+	Delivered          RecipientState = 3
+	Undelivered        RecipientState = 4
+	Rejected           RecipientState = 5 // the provider refused it; the code says why
+	Suppressed         RecipientState = 6 // never offered to the provider; the reason says why
+	RecipientCancelled RecipientState = 7 // cancelled before it left, or at the provider
 )
 
 var recipientStateNames = [...]string{
@@ -70,7 +70,7 @@ var recipientStateNames = [...]string{
 
 // RecipientStates lists every recipient state in the order of its number.
 func RecipientStates() []RecipientState {
-	return []RecipientState{Pending, Unknown, Accepted, Delivered, Undelivered, Rejected, Suppressed, Withdrawn}
+	return []RecipientState{Pending, Unknown, Accepted, Delivered, Undelivered, Rejected, Suppressed, RecipientCancelled}
 }
 
 func (s RecipientState) String() string {
@@ -82,9 +82,9 @@ func (s RecipientState) String() string {
 
 // recipientMoves is the one table of legal moves of a recipient.
 var recipientMoves = map[RecipientState][]RecipientState{
-	Pending:  {Unknown, Accepted, Rejected, Suppressed, Withdrawn},
-	Unknown:  {Pending, Accepted, Rejected, Withdrawn},
-	Accepted: {Delivered, Undelivered, Withdrawn},
+	Pending:  {Unknown, Accepted, Rejected, Suppressed, RecipientCancelled},
+	Unknown:  {Pending, Accepted, Rejected, RecipientCancelled},
+	Accepted: {Delivered, Undelivered, RecipientCancelled},
 	Rejected: {Pending},
 	// A receipt may say "temporarily failed" first and "delivered" later.
 	Undelivered: {Delivered},

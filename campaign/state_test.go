@@ -34,7 +34,7 @@ func TestFinalStatesHaveNoMovesAndEveryOtherStateLeadsToOne(t *testing.T) {
 
 func TestNothingLeavesAFinalRecipientState(t *testing.T) {
 	t.Parallel()
-	for _, from := range []RecipientState{Delivered, Suppressed, Withdrawn} {
+	for _, from := range []RecipientState{Delivered, Suppressed, RecipientCancelled} {
 		for _, to := range RecipientStates() {
 			if CanMoveRecipient(from, to) {
 				t.Errorf("%s -> %s is allowed", from, to)
