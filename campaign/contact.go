@@ -1,6 +1,9 @@
 package campaign
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // Contact is one person or household of a list, as it was imported. Contacts
 // never change once stored: an update writes a new one and retires the old, so
@@ -18,7 +21,7 @@ type Contact struct {
 	Address   Address
 	Reference string // the file's own key for the row (personal letters); may be empty
 	// Fields holds every further column under a safe lower-case name.
-	Fields map[string]string
+	Fields Fields
 }
 
 // Address is a street address in the fields of the ClickSend post API
@@ -56,12 +59,42 @@ func (a Address) Missing() []string {
 
 // Key folds the address for comparison: case and surrounding white space do
 // not distinguish two addresses, everything else does.
-func (a Address) Key() string {
-	parts := []string{a.Name, a.Line1, a.Line2, a.City, a.State, a.PostalCode, a.Country}
-	for i, p := range parts {
-		parts[i] = strings.ToLower(strings.Join(strings.Fields(p), " "))
+func (a Address) Key() string { return string(a.AppendKey(nil)) }
+
+// AppendKey appends Key to b.
+func (a Address) AppendKey(b []byte) []byte {
+	for i, p := range [...]string{a.Name, a.Line1, a.Line2, a.City, a.State, a.PostalCode, a.Country} {
+		if i > 0 {
+			b = append(b, '\x1f')
+		}
+		b = appendFolded(b, p)
 	}
-	return strings.Join(parts, "\x1f")
+	return b
+}
+
+// appendFolded appends s in lower case, its runs of white space made one space
+// and those at its ends dropped.
+func appendFolded(b []byte, s string) []byte {
+	start := len(b)
+	due := false // white space was seen since the last word
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= utf8.RuneSelf:
+			return append(b[:start], strings.ToLower(strings.Join(strings.Fields(s), " "))...)
+		case c == ' ' || c >= '\t' && c <= '\r':
+			due = true
+		default:
+			if due && len(b) > start {
+				b = append(b, ' ')
+			}
+			due = false
+			if c >= 'A' && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			b = append(b, c)
+		}
+	}
+	return b
 }
 
 // Field returns the value a template sees under name, and whether the contact
@@ -95,6 +128,5 @@ func (c *Contact) Field(name string) (string, bool) {
 	case "address_country":
 		return c.Address.Country, true
 	}
-	v, ok := c.Fields[name]
-	return v, ok
+	return c.Fields.Get(name)
 }
