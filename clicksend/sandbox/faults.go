@@ -1,0 +1,209 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Faults is what goes wrong and how often. Every probability lies between 0
+// and 1 and is drawn once for each request; the draws repeat for the same
+// Options.Seed and the same order of requests. In JSON the names are in snake
+// case and durations are texts such as "1.5s".
+type Faults struct {
+	// Before anything is accepted.
+	TooMany        float64 // 429 with Retry-After
+	Error503       float64
+	Error500Before float64
+	ResetBefore    float64 // the whole request is read, then the connection is reset (RST)
+	HangBefore     float64 // no answer for HangFor, then a reset
+	Slow           float64 // the answer comes SlowBy later
+
+	// The messages are accepted, and something is wrong with the answer.
+	Error500After float64
+	ResetAfter    float64 // accepted, then RST
+	Hang          float64 // accepted, then no answer for HangFor
+	CutJSON       float64 // half of the answer, as a complete HTTP response
+	MissingRows   float64 // the answer lacks some of its rows
+	Reordered     float64 // rows in another order than the request's
+	NoReference   float64 // rows whose custom_string is empty
+
+	// The answer is perfect, and nothing was accepted.
+	Dropped float64
+
+	HangFor    time.Duration // 0 = 30 s
+	SlowBy     time.Duration // 0 = 250 ms
+	RetryAfter time.Duration // of TooMany; whole seconds, rounded up; 0 = 1 s
+
+	// Endpoints limits the faults to routes such as "POST /sms/send"; empty
+	// means every endpoint under /v3.
+	Endpoints []string
+	// Limit ends all faults after that many have happened since they were
+	// set; 0 = never.
+	Limit int
+}
+
+// faultsJSON is the wire form of Faults.
+type faultsJSON struct {
+	TooMany        float64  `json:"too_many"`
+	Error503       float64  `json:"error503"`
+	Error500Before float64  `json:"error500_before"`
+	ResetBefore    float64  `json:"reset_before"`
+	HangBefore     float64  `json:"hang_before"`
+	Slow           float64  `json:"slow"`
+	Error500After  float64  `json:"error500_after"`
+	ResetAfter     float64  `json:"reset_after"`
+	Hang           float64  `json:"hang"`
+	CutJSON        float64  `json:"cut_json"`
+	MissingRows    float64  `json:"missing_rows"`
+	Reordered      float64  `json:"reordered"`
+	NoReference    float64  `json:"no_reference"`
+	Dropped        float64  `json:"dropped"`
+	HangFor        duration `json:"hang_for"`
+	SlowBy         duration `json:"slow_by"`
+	RetryAfter     duration `json:"retry_after"`
+	Endpoints      []string `json:"endpoints"`
+	Limit          int      `json:"limit"`
+}
+
+// MarshalJSON writes the faults with durations as texts.
+func (f Faults) MarshalJSON() ([]byte, error) {
+	return json.Marshal(faultsJSON{
+		f.TooMany, f.Error503, f.Error500Before, f.ResetBefore, f.HangBefore, f.Slow,
+		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped,
+		duration(f.HangFor), duration(f.SlowBy), duration(f.RetryAfter), f.Endpoints, f.Limit,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote; an unknown name, a probability
+// outside 0 to 1 or a negative duration is an error.
+func (f *Faults) UnmarshalJSON(b []byte) error {
+	var w faultsJSON
+	if err := strictJSON(b, &w); err != nil {
+		return err
+	}
+	g := Faults{
+		w.TooMany, w.Error503, w.Error500Before, w.ResetBefore, w.HangBefore, w.Slow,
+		w.Error500After, w.ResetAfter, w.Hang, w.CutJSON, w.MissingRows, w.Reordered, w.NoReference, w.Dropped,
+		time.Duration(w.HangFor), time.Duration(w.SlowBy), time.Duration(w.RetryAfter), w.Endpoints, w.Limit,
+	}
+	if err := g.validate(); err != nil {
+		return err
+	}
+	*f = g
+	return nil
+}
+
+func (f *Faults) validate() error {
+	for i, p := range f.probabilities() {
+		if !(p >= 0 && p <= 1) {
+			return fmt.Errorf("fault %s: probability %v is not between 0 and 1", faultNames[i], p)
+		}
+	}
+	if f.HangFor < 0 || f.SlowBy < 0 || f.RetryAfter < 0 || f.Limit < 0 {
+		return fmt.Errorf("faults: hang_for, slow_by, retry_after and limit must not be negative")
+	}
+	return nil
+}
+
+// fault is one kind of fault; its order is the order of drawing.
+type fault uint8
+
+const (
+	faultTooMany fault = iota
+	fault503
+	fault500Before
+	faultResetBefore
+	faultHangBefore
+	faultSlow
+	fault500After
+	faultResetAfter
+	faultHang
+	faultCutJSON
+	faultMissingRows
+	faultReordered
+	faultNoReference
+	faultDropped
+	faultKinds
+)
+
+var faultNames = [faultKinds]string{
+	"too_many", "error503", "error500_before", "reset_before", "hang_before", "slow",
+	"error500_after", "reset_after", "hang", "cut_json", "missing_rows", "reordered", "no_reference", "dropped",
+}
+
+// probabilities lists them in the order of the kinds.
+func (f *Faults) probabilities() [faultKinds]float64 {
+	return [faultKinds]float64{
+		f.TooMany, f.Error503, f.Error500Before, f.ResetBefore, f.HangBefore, f.Slow,
+		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped,
+	}
+}
+
+// drawn is what befalls one request.
+type drawn struct {
+	has        [faultKinds]bool
+	hangFor    time.Duration
+	slowBy     time.Duration
+	retryAfter int
+	rng        *rand.Rand // for choosing rows; nil when no row fault was drawn
+}
+
+// draw decides what befalls a request to that endpoint. s.mu must be held.
+func (s *Server) draw(endpoint string) drawn {
+	f := &s.faults
+	d := drawn{hangFor: f.HangFor, slowBy: f.SlowBy, retryAfter: int((f.RetryAfter + time.Second - 1) / time.Second)}
+	if d.hangFor == 0 {
+		d.hangFor = 30 * time.Second
+	}
+	if d.slowBy == 0 {
+		d.slowBy = 250 * time.Millisecond
+	}
+	d.retryAfter = max(d.retryAfter, 1)
+	if len(f.Endpoints) > 0 && !slices.Contains(f.Endpoints, endpoint) {
+		return d
+	}
+	for kind, p := range f.probabilities() {
+		if p == 0 || s.rng.Float64() >= p || f.Limit > 0 && s.faultsLeft == 0 {
+			continue
+		}
+		if f.Limit > 0 {
+			s.faultsLeft--
+		}
+		d.has[kind] = true
+		if fault(kind) == faultMissingRows || fault(kind) == faultReordered {
+			d.rng = rand.New(rand.NewPCG(s.opts.Seed, s.rng.Uint64()))
+		}
+		s.count.faults[kind]++
+		if fault(kind) < faultSlow { // nothing after it can happen
+			break
+		}
+	}
+	return d
+}
+
+// rows returns the positions of an answer's rows, out of n: nil when they are
+// all there and in order.
+func (d *drawn) rows(n int) []int {
+	if n == 0 || !d.has[faultMissingRows] && !d.has[faultReordered] {
+		return nil
+	}
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	if d.has[faultMissingRows] {
+		lost := d.rng.IntN(n)
+		i := -1
+		order = slices.DeleteFunc(order, func(int) bool {
+			i++
+			return i == lost || d.rng.IntN(4) == 0
+		})
+	}
+	if d.has[faultReordered] {
+		d.rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	}
+	return order
+}
