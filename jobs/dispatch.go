@@ -1,0 +1,108 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/ledger"
+)
+
+// Dispatcher enqueues what the ledger says is due. Any number of them may run.
+type Dispatcher struct {
+	Ledger *ledger.Ledger
+	Queue  *asynq.Client
+	Redis  redis.UniversalClient
+	Log    *slog.Logger
+
+	// Window is how many dispatched batches of a channel may wait for a worker
+	// at a time; 200 when 0. It bounds what a Redis that loses its memory
+	// costs, not how fast batches leave.
+	Window int
+	// Again is the age at which a dispatch nobody has claimed is given up and
+	// made anew; 60 s when 0. A Redis that was flushed is noticed at once.
+	Again time.Duration
+	// TaskTimeout is how long a worker may hold a task; see Worker.
+	TaskTimeout time.Duration
+}
+
+// Sweep does everything that is due at this moment: campaigns whose hour has
+// come start, attempts that nobody answers for become unknown, batches that
+// nobody holds are dispatched. It returns how many batches it dispatched.
+func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
+	started, err := d.Ledger.StartDue(ctx)
+	for _, id := range started {
+		d.Log.Info("a scheduled campaign starts", "campaign", id)
+	}
+	if err != nil {
+		return 0, err
+	}
+	lost, err := d.Ledger.SweepAttempts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if lost > 0 {
+		d.Log.Warn("attempts were found open and are unknown now", "attempts", lost)
+	}
+	if err := d.noticeFlush(ctx); err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, c := range campaign.Channels() {
+		n, err := d.dispatch(ctx, c)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// noticeFlush looks for the mark that this ledger leaves in Redis. When it is
+// gone, so are the tasks: every dispatch is forgotten and made anew.
+func (d *Dispatcher) noticeFlush(ctx context.Context) error {
+	fresh, err := d.Redis.SetNX(ctx, "postrider:"+d.Ledger.ID()+":alive", "1", 0).Result()
+	if err != nil {
+		return fmt.Errorf("asking Redis: %w", err)
+	}
+	if !fresh {
+		return nil
+	}
+	if err := d.Ledger.ForgetDispatches(ctx); err != nil {
+		// Without the mark, the next beat tries again.
+		return errors.Join(err, d.Redis.Del(ctx, "postrider:"+d.Ledger.ID()+":alive").Err())
+	}
+	return nil
+}
+
+func (d *Dispatcher) dispatch(ctx context.Context, c campaign.Channel) (int, error) {
+	q := ledger.DueQuery{Channel: c, Window: d.Window, Again: d.Again}
+	if q.Window == 0 {
+		q.Window = 200
+	}
+	if q.Again == 0 {
+		q.Again = time.Minute
+	}
+	due, err := d.Ledger.Due(ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	for i, b := range due {
+		task, err := newSendTask(d.Ledger.ID(), b, d.TaskTimeout)
+		if err != nil {
+			return i, err
+		}
+		_, err = d.Queue.EnqueueContext(ctx, task)
+		if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+			// The ledger believes them dispatched; they are given up after Again.
+			return i, fmt.Errorf("enqueueing batch %d: %w", b.Batch, err)
+		}
+	}
+	return len(due), nil
+}

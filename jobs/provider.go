@@ -1,0 +1,115 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/ratelimit"
+)
+
+// Provider is one account at the provider: the client, the rate budget that
+// all workers share, and the files uploaded lately.
+type Provider struct {
+	client  *clicksend.Client
+	limiter *ratelimit.Limiter
+	files   FileReader
+	rateKey string // of the account, in the shared budget
+
+	mu       sync.Mutex
+	account  *clicksend.Account
+	uploaded map[string]*upload
+}
+
+// FileReader gives the bytes of a planned file by its SHA-256; a *ledger.Ledger
+// is one.
+type FileReader interface {
+	ReadFile(ctx context.Context, sha string) (campaign.File, []byte, error)
+}
+
+// ProviderConfig is what NewProvider is given.
+type ProviderConfig struct {
+	Client  clicksend.Config // OnRate is set by NewProvider
+	Limiter *ratelimit.Limiter
+	Files   FileReader
+}
+
+// NewProvider makes the account of a base URL and credentials. It calls
+// nobody yet.
+func NewProvider(cfg ProviderConfig) (*Provider, error) {
+	p := &Provider{limiter: cfg.Limiter, files: cfg.Files, uploaded: map[string]*upload{}}
+	cfg.Client.OnRate = p.learn
+	client, err := clicksend.New(cfg.Client)
+	if err != nil {
+		return nil, err
+	}
+	p.client = client
+	p.rateKey = client.BaseURL() + " " + cfg.Client.Username
+	return p, nil
+}
+
+// Client is the account's client, for what needs no budget of ours.
+func (p *Provider) Client() *clicksend.Client { return p.client }
+
+// Close ends idle connections.
+func (p *Provider) Close() { p.client.Close() }
+
+// learn hands what the provider's headers teach to the shared budget. It is
+// called while an answer is read, so it must not wait long.
+func (p *Provider) learn(endpoint string, r clicksend.RateInfo) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	info := ratelimit.Info{Limit: r.Limit, Remaining: r.Remaining, Status: r.HTTPStatus, RetryAfter: r.RetryAfter}
+	if r.Reset >= 0 {
+		info.Reset = time.Now().Add(r.Reset)
+	}
+	// A budget that cannot be reached is met again at the next Wait, which
+	// says so.
+	_ = p.limiter.Learn(ctx, ratelimit.Key{Account: p.rateKey, Endpoint: endpoint}, info)
+}
+
+// Wait waits until a request with so many messages may go to the endpoint.
+func (p *Provider) Wait(ctx context.Context, endpoint string, messages int) error {
+	return p.limiter.Wait(ctx, ratelimit.Key{Account: p.rateKey, Endpoint: endpoint}, messages)
+}
+
+// Account reads the account once; credentials belong to one account for good.
+func (p *Provider) Account(ctx context.Context) (*clicksend.Account, error) {
+	p.mu.Lock()
+	known := p.account
+	p.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	if err := p.Wait(ctx, "GET /account", 0); err != nil {
+		return nil, err
+	}
+	a, err := p.client.Account.Get(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the provider's account: %w", err)
+	}
+	p.mu.Lock()
+	p.account = a
+	p.mu.Unlock()
+	return a, nil
+}
+
+// Identity is the account as a campaign records it.
+func (p *Provider) Identity(ctx context.Context) (ledger.Provider, error) {
+	a, err := p.Account(ctx)
+	if err != nil {
+		return ledger.Provider{}, err
+	}
+	return ledger.Provider{URL: p.client.BaseURL(), User: fmt.Sprint(a.UserID)}, nil
+}
+
+// answer is what a send or a price came to.
+type answer struct {
+	rows     []clicksend.Outcome
+	total    clicksend.Amount
+	currency string
+}

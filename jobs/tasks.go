@@ -1,0 +1,49 @@
+// Package jobs moves batches through the queue to the provider: it dispatches
+// what the ledger says is due, and its workers claim, render, wait for the rate
+// budget, record the attempt, post, and record the outcomes. Tasks carry ids;
+// the ledger is asked for everything else, so that Redis may forget all of it.
+package jobs
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/ledger"
+)
+
+// TypeSend is the asynq task type of a batch that is due.
+const TypeSend = "batch:send"
+
+// sendPayload is what a TypeSend task carries: ids only.
+type sendPayload struct {
+	Batch    int64 `json:"batch"`
+	Dispatch int64 `json:"dispatch"`
+}
+
+// Queue is the asynq queue of a channel of one ledger. Two ledgers may share a
+// Redis without taking each other's tasks.
+func Queue(ledgerID string, c campaign.Channel) string {
+	return fmt.Sprintf("postrider:%s:%s", ledgerID, c)
+}
+
+// newSendTask makes the task of a dispatch. Its id carries the dispatch
+// number: asynq refuses an id that is active, orphaned, archived or retained,
+// and the ledger raises the number when it wants the batch sent all the same.
+func newSendTask(ledgerID string, d ledger.Dispatch, timeout time.Duration) (*asynq.Task, error) {
+	payload, err := json.Marshal(sendPayload{Batch: d.Batch, Dispatch: d.Number})
+	if err != nil {
+		return nil, err
+	}
+	return asynq.NewTask(TypeSend, payload,
+		asynq.TaskID(fmt.Sprintf("%s-%d-%d", ledgerID, d.Batch, d.Number)),
+		asynq.Queue(Queue(ledgerID, d.Channel)),
+		// A crash uses up a retry, and a task without one is archived; the
+		// ledger keeps the count that matters.
+		asynq.MaxRetry(3),
+		asynq.Timeout(timeout),
+	), nil
+}

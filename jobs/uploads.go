@@ -1,0 +1,123 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
+)
+
+// uploadLife is how long an upload is used. The provider deletes files 10
+// minutes after the upload (shared/api/semantics.md, section 18); a request
+// that begins now must still find its file when the provider looks.
+const uploadLife = 7 * time.Minute
+
+// maxUploads bounds how many uploads a worker remembers.
+const maxUploads = 4096
+
+// upload is one file at the provider.
+type upload struct {
+	ready chan struct{} // closed when url, until and err stand
+	url   string
+	until time.Time
+	err   error
+}
+
+// FileURLs returns the addresses at the provider of the files that a batch
+// carries, uploading those that are not there any more. The key is the batch's:
+// the files' own keys, separated by spaces.
+func (p *Provider) FileURLs(ctx context.Context, c *campaign.Content, key string) ([]string, error) {
+	if key == "" {
+		return nil, nil
+	}
+	var urls []string
+	for _, k := range strings.Split(key, " ") {
+		if strings.Contains(k, "://") { // a foreign file, which the provider fetches itself
+			urls = append(urls, k)
+			continue
+		}
+		u, err := p.fileURL(ctx, c.Channel, k)
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
+	}
+	return urls, nil
+}
+
+// fileURL uploads a file unless that was done lately; callers that want the
+// same file wait for one upload.
+func (p *Provider) fileURL(ctx context.Context, c campaign.Channel, sha string) (string, error) {
+	key := string(c) + " " + sha
+	p.mu.Lock()
+	u, ok := p.uploaded[key]
+	if ok {
+		select {
+		case <-u.ready:
+			ok = u.err == nil && time.Now().Before(u.until)
+		default: // under way
+		}
+	}
+	if !ok {
+		u = &upload{ready: make(chan struct{})}
+		p.forgetOldUploads()
+		p.uploaded[key] = u
+		p.mu.Unlock()
+		u.url, u.err = p.uploadFile(ctx, c, sha)
+		u.until = time.Now().Add(uploadLife)
+		close(u.ready)
+		return u.url, u.err
+	}
+	p.mu.Unlock()
+	select {
+	case <-u.ready:
+		return u.url, u.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// forgetOldUploads is called with the lock held.
+func (p *Provider) forgetOldUploads() {
+	if len(p.uploaded) < maxUploads {
+		return
+	}
+	for k, u := range p.uploaded {
+		select {
+		case <-u.ready:
+			if len(p.uploaded) >= maxUploads/2 || time.Now().After(u.until) {
+				delete(p.uploaded, k)
+			}
+		default:
+		}
+	}
+}
+
+func (p *Provider) uploadFile(ctx context.Context, c campaign.Channel, sha string) (string, error) {
+	f, content, err := p.files.ReadFile(ctx, sha)
+	if err != nil {
+		return "", err
+	}
+	if err := p.Wait(ctx, "POST /uploads", 0); err != nil {
+		return "", err
+	}
+	up, err := p.client.Uploads.Upload(ctx, content, convertFor(c))
+	if err != nil {
+		return "", fmt.Errorf("uploading a file of %d bytes (%s): %w", len(content), f.Type, err)
+	}
+	return up.URL, nil
+}
+
+// convertFor is how the provider is to prepare a channel's file.
+func convertFor(c campaign.Channel) clicksend.Convert {
+	switch c {
+	case campaign.MMS:
+		return clicksend.ConvertMMS
+	case campaign.Postcard:
+		return clicksend.ConvertPostcard
+	}
+	return clicksend.ConvertPost
+}

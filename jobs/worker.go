@@ -1,0 +1,90 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// Worker takes batches from the queue and sends them: one asynq server for
+// each channel, since queues of one server share its concurrency, and a batch
+// of letters that waits for its rate budget must not keep an SMS waiting.
+type Worker struct {
+	Sender *Sender
+	Redis  redis.UniversalClient
+	Log    *slog.Logger
+	// Concurrency is how many batches of a channel one process has in hand at a
+	// time; 4 where a channel is missing.
+	Concurrency map[campaign.Channel]int
+
+	servers []*asynq.Server
+}
+
+// Start begins to take batches. It fails at once when Redis does not answer.
+func (w *Worker) Start(ctx context.Context) error {
+	if err := w.Redis.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("Redis does not answer: is it running, and is POSTRIDER_REDIS_URL right? %w", err)
+	}
+	for _, c := range campaign.Channels() {
+		n := w.Concurrency[c]
+		if n == 0 {
+			n = 4
+		}
+		srv := asynq.NewServerFromRedisClient(w.Redis, asynq.Config{
+			Concurrency: n,
+			Queues:      map[string]int{Queue(w.Sender.Ledger.ID(), c): 1},
+			// Handlers outlive a shutdown only if a post is under way: it must
+			// be able to end and be recorded.
+			ShutdownTimeout:          w.Sender.httpTimeout() + 15*time.Second,
+			TaskCheckInterval:        200 * time.Millisecond,
+			DelayedTaskCheckInterval: 2 * time.Second,
+			RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration {
+				return min(time.Second<<min(n, 5), 30*time.Second)
+			},
+			Logger:   asynqLogger{w.Log},
+			LogLevel: asynq.WarnLevel,
+		})
+		if err := srv.Start(w.Sender); err != nil {
+			w.Shutdown()
+			return fmt.Errorf("starting the workers of %s: %w", c, err)
+		}
+		w.servers = append(w.servers, srv)
+	}
+	return nil
+}
+
+// Stop takes no new batch. Those in hand go on.
+func (w *Worker) Stop() {
+	for _, s := range w.servers {
+		s.Stop()
+	}
+}
+
+// Shutdown takes no new batch, waits for those in hand to be recorded, and
+// ends.
+func (w *Worker) Shutdown() {
+	w.Stop()
+	done := make(chan struct{})
+	for _, s := range w.servers {
+		go func() { s.Shutdown(); done <- struct{}{} }()
+	}
+	for range w.servers {
+		<-done
+	}
+	w.servers = nil
+}
+
+// asynqLogger writes asynq's own lines. They hold task ids, never messages.
+type asynqLogger struct{ log *slog.Logger }
+
+func (l asynqLogger) Debug(args ...any) { l.log.Debug("queue: " + fmt.Sprint(args...)) }
+func (l asynqLogger) Info(args ...any)  { l.log.Info("queue: " + fmt.Sprint(args...)) }
+func (l asynqLogger) Warn(args ...any)  { l.log.Warn("queue: " + fmt.Sprint(args...)) }
+func (l asynqLogger) Error(args ...any) { l.log.Error("queue: " + fmt.Sprint(args...)) }
+func (l asynqLogger) Fatal(args ...any) { l.log.Error("queue: " + fmt.Sprint(args...)) }

@@ -1,0 +1,435 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// Campaign is a campaign as the ledger holds it.
+type Campaign struct {
+	ID       int64
+	Name     string
+	Channel  campaign.Channel
+	State    campaign.State
+	Reason   string // why it stands where it stands; may be empty
+	ListID   int64
+	Content  campaign.Content // as approved
+	Digest   string           // of audience, content and sender
+	Provider Provider
+	Currency string
+	StartAt  time.Time // zero: as soon as approved
+	Budget   *campaign.Micros
+	Quoted   campaign.Micros
+	Reserved campaign.Micros
+	Spent    campaign.Micros
+	Total    int
+	Plan     campaign.PlanSummary
+	Created  time.Time
+	Started  time.Time
+	Ended    time.Time
+}
+
+// Provider is the account a campaign speaks to, and the only one.
+type Provider struct {
+	URL  string // base URL, with its /v3
+	User string // the provider's user id
+}
+
+// NewCampaign is what a campaign begins with.
+type NewCampaign struct {
+	Name     string // empty: made from channel and id
+	Content  campaign.Content
+	ListID   int64
+	Digest   string
+	Provider Provider
+	Currency string
+	StartAt  time.Time
+	Budget   *campaign.Micros
+	Actor    string
+}
+
+// plannerLease is how long a planner may be silent before its half plan is
+// taken for dead.
+const plannerLease = 20 * time.Second
+
+// CreateCampaign writes a draft. A name that is taken is an Error with
+// CodeExists.
+func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, error) {
+	content, err := json.Marshal(n.Content)
+	if err != nil {
+		return nil, fmt.Errorf("writing the campaign's content: %w", err)
+	}
+	var id int64
+	err = l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		name := n.Name
+		if name == "" {
+			// A name nobody chose: unique for now, made readable below.
+			name = "campaign " + strconv.FormatInt(now, 36) + n.Digest
+		} else {
+			var other int64
+			switch err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); {
+			case err == nil:
+				return campaign.Errorf(campaign.CodeExists, "a campaign named %q exists already (id %d): see `postrider campaign status %d`, or choose another --name", name, other, other)
+			case !errors.Is(err, sql.ErrNoRows):
+				return fmt.Errorf("looking for a campaign of that name: %w", err)
+			}
+		}
+		err = tx.exec.QueryRowContext(ctx, `
+			INSERT INTO campaigns (name, channel, state, list_id, content, digest, provider_url, provider_user,
+			                       currency, start_at, budget, lease_until, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id`,
+			name, string(n.Content.Channel), string(campaign.Draft), n.ListID, string(content), n.Digest,
+			n.Provider.URL, n.Provider.User, n.Currency, millis(n.StartAt), nullMicros(n.Budget),
+			now+plannerLease.Milliseconds(), now).Scan(&id)
+		if err != nil {
+			return fmt.Errorf("writing the campaign: %w", err)
+		}
+		if n.Name == "" {
+			name = fmt.Sprintf("%s-%d", n.Content.Channel, id)
+			if _, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET name = $1 WHERE id = $2`, name, id); err != nil {
+				return fmt.Errorf("naming the campaign: %w", err)
+			}
+		}
+		return event(ctx, tx, id, now, n.Actor, "created", "")
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.Campaign(ctx, id)
+}
+
+const campaignColumns = `c.id, c.name, c.channel, c.state, c.reason, c.list_id, c.content, c.digest, c.provider_url, c.provider_user,
+	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.total, c.plan, c.created_at, c.started_at, c.ended_at`
+
+type scanner interface{ Scan(dest ...any) error }
+
+func scanCampaign(row scanner, more ...any) (*Campaign, error) {
+	var (
+		c                              Campaign
+		content, plan                  string
+		startAt, created, began, ended int64
+		budget                         sql.NullInt64
+	)
+	dest := []any{&c.ID, &c.Name, &c.Channel, &c.State, &c.Reason, &c.ListID, &content, &c.Digest, &c.Provider.URL, &c.Provider.User,
+		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Total, &plan, &created, &began, &ended}
+	if err := row.Scan(append(dest, more...)...); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(content), &c.Content); err != nil {
+		return nil, fmt.Errorf("reading the content of campaign %d: %w", c.ID, err)
+	}
+	if plan != "" {
+		if err := json.Unmarshal([]byte(plan), &c.Plan); err != nil {
+			return nil, fmt.Errorf("reading the plan of campaign %d: %w", c.ID, err)
+		}
+	}
+	if budget.Valid {
+		c.Budget = new(campaign.Micros)
+		*c.Budget = campaign.Micros(budget.Int64)
+	}
+	c.StartAt, c.Created, c.Started, c.Ended = fromMillis(startAt), fromMillis(created), fromMillis(began), fromMillis(ended)
+	return &c, nil
+}
+
+// Campaign reads one campaign. An id that is not there is an Error with
+// CodeNotFound.
+func (l *Ledger) Campaign(ctx context.Context, id int64) (*Campaign, error) {
+	c, err := scanCampaign(l.store.read().QueryRowContext(ctx, `SELECT `+campaignColumns+` FROM campaigns c WHERE c.id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, campaign.Errorf(campaign.CodeNotFound, "there is no campaign %d: `postrider campaign ls` lists them", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading campaign %d: %w", id, err)
+	}
+	return c, nil
+}
+
+// FindCampaign reads a campaign by its id or its name.
+func (l *Ledger) FindCampaign(ctx context.Context, ref string) (*Campaign, error) {
+	var id int64
+	err := l.store.read().QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, ref).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		if n, perr := strconv.ParseInt(strings.TrimPrefix(ref, "#"), 10, 64); perr == nil {
+			return l.Campaign(ctx, n)
+		}
+		return nil, campaign.Errorf(campaign.CodeNotFound, "there is no campaign named %q: `postrider campaign ls` lists them", ref)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for campaign %q: %w", ref, err)
+	}
+	return l.Campaign(ctx, id)
+}
+
+// Campaigns lists every campaign, the newest first.
+func (l *Ledger) Campaigns(ctx context.Context) ([]*Campaign, error) {
+	return l.campaigns(ctx, `SELECT `+campaignColumns+` FROM campaigns c ORDER BY c.id DESC`)
+}
+
+func (l *Ledger) campaigns(ctx context.Context, query string, args ...any) ([]*Campaign, error) {
+	rows, err := l.store.read().QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("reading campaigns: %w", err)
+	}
+	defer rows.Close()
+	var all []*Campaign
+	for rows.Next() {
+		c, err := scanCampaign(rows)
+		if err != nil {
+			return nil, fmt.Errorf("reading campaigns: %w", err)
+		}
+		all = append(all, c)
+	}
+	return all, rows.Err()
+}
+
+// SimilarCampaign finds a campaign with the same audience, content and sender
+// that is unfinished, or was created after since; nil when there is none.
+func (l *Ledger) SimilarCampaign(ctx context.Context, digest string, since time.Time) (*Campaign, error) {
+	all, err := l.campaigns(ctx, `SELECT `+campaignColumns+` FROM campaigns c
+		WHERE c.digest = $1 AND c.state NOT IN ('failed')
+		  AND (c.state NOT IN ('completed', 'cancelled') OR c.created_at >= $2)
+		  AND NOT (c.state = 'cancelled' AND c.started_at = 0)
+		ORDER BY c.id DESC LIMIT 1`, digest, since.UnixMilli())
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// Move brings a campaign into another state, if the table of legal moves
+// allows it from where it stands at that moment.
+type Move struct {
+	To     campaign.State
+	Reason string
+	Actor  string // who: a person's login, or the part of Postrider
+}
+
+// MoveCampaign changes a campaign's state and records who did it and why. A
+// move the table does not allow is an Error with CodeConflict.
+func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		from, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if !campaign.CanMove(from, m.To) {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s and cannot become %s", id, from, m.To)
+		}
+		return l.moveCampaign(ctx, tx, id, m)
+	})
+}
+
+// lockCampaign holds the campaign's row until the write ends.
+func (l *Ledger) lockCampaign(ctx context.Context, tx *tx, id int64) (campaign.State, error) {
+	var from campaign.State
+	err := tx.exec.QueryRowContext(ctx, `SELECT state FROM campaigns WHERE id = $1`+l.store.forUpdate(), id).Scan(&from)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", campaign.Errorf(campaign.CodeNotFound, "there is no campaign %d", id)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading campaign %d: %w", id, err)
+	}
+	return from, nil
+}
+
+// moveCampaign writes a move that is known to be legal.
+func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) error {
+	now, err := l.now(ctx, tx)
+	if err != nil {
+		return err
+	}
+	var started, ended int64
+	if m.To == campaign.Sending {
+		started = now
+	}
+	if m.To.Final() {
+		ended = now
+	}
+	_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET state = $1, reason = $2, ended_at = $3,
+		started_at = CASE WHEN started_at = 0 THEN $4 ELSE started_at END WHERE id = $5`, string(m.To), m.Reason, ended, started, id)
+	if err != nil {
+		return fmt.Errorf("moving campaign %d to %s: %w", id, m.To, err)
+	}
+	if err := event(ctx, tx, id, now, m.Actor, string(m.To), m.Reason); err != nil {
+		return err
+	}
+	if m.To == campaign.Sending {
+		return l.finishIfDone(ctx, tx, id) // it may have nobody left to send to
+	}
+	return nil
+}
+
+func event(ctx context.Context, tx *tx, campaignID, now int64, actor, action, reason string) error {
+	_, err := tx.exec.ExecContext(ctx, `INSERT INTO events (campaign_id, at, actor, action, reason) VALUES ($1, $2, $3, $4, $5)`,
+		campaignID, now, actor, action, reason)
+	if err != nil {
+		return fmt.Errorf("recording who did what: %w", err)
+	}
+	return nil
+}
+
+// Event is one line of a campaign's history.
+type Event struct {
+	At     time.Time `json:"at"`
+	Actor  string    `json:"actor"`
+	Action string    `json:"action"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Events lists what happened to a campaign, in order.
+func (l *Ledger) Events(ctx context.Context, id int64) ([]Event, error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT at, actor, action, reason FROM events WHERE campaign_id = $1 ORDER BY id`, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading the events of campaign %d: %w", id, err)
+	}
+	defer rows.Close()
+	var all []Event
+	for rows.Next() {
+		var (
+			e  Event
+			at int64
+		)
+		if err := rows.Scan(&at, &e.Actor, &e.Action, &e.Reason); err != nil {
+			return nil, fmt.Errorf("reading the events of campaign %d: %w", id, err)
+		}
+		e.At = fromMillis(at)
+		all = append(all, e)
+	}
+	return all, rows.Err()
+}
+
+// Resume lets a paused campaign send again, or wait again for its hour. The
+// refusal brake does not pull a second time for the same answers.
+func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		from, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if from != campaign.Paused {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume", id, from)
+		}
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		var startAt int64
+		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = $1 WHERE id = $2 RETURNING start_at`, brakeAnswers, id).Scan(&startAt)
+		if err != nil {
+			return fmt.Errorf("resuming campaign %d: %w", id, err)
+		}
+		to := campaign.Sending
+		if startAt > now {
+			to = campaign.Scheduled
+		}
+		return l.moveCampaign(ctx, tx, id, Move{To: to, Actor: actor, Reason: "resumed"})
+	})
+}
+
+// Cancel stops a campaign for good: what has not left becomes cancelled at
+// once; the campaign is cancelled when nothing is in flight or unknown any
+// more, and cancelling until then.
+func (l *Ledger) Cancel(ctx context.Context, id int64, actor, reason string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		from, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if from == campaign.Cancelling {
+			return nil
+		}
+		switch {
+		case campaign.CanMove(from, campaign.Cancelling):
+			if err := l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelling, Reason: reason, Actor: actor}); err != nil {
+				return err
+			}
+			if err := withdraw(ctx, tx, id); err != nil {
+				return err
+			}
+			return l.finishIfDone(ctx, tx, id)
+		case campaign.CanMove(from, campaign.Cancelled):
+			if err := withdraw(ctx, tx, id); err != nil {
+				return err
+			}
+			return l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Reason: reason, Actor: actor})
+		}
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing left to cancel", id, from)
+	})
+}
+
+// withdraw cancels every pending recipient that no open attempt carries.
+func withdraw(ctx context.Context, tx *tx, id int64) error {
+	_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1 WHERE state = $2
+		AND batch_id IN (SELECT id FROM batches WHERE campaign_id = $3 AND state = $4)`,
+		campaign.RecipientCancelled, campaign.Pending, id, batchReady)
+	if err != nil {
+		return fmt.Errorf("cancelling what has not left of campaign %d: %w", id, err)
+	}
+	_, err = tx.exec.ExecContext(ctx, `UPDATE batches SET cancelled = cancelled + pending, pending = 0, state = $1
+		WHERE campaign_id = $2 AND state = $3`, batchSettled, id, batchReady)
+	if err != nil {
+		return fmt.Errorf("cancelling the batches of campaign %d: %w", id, err)
+	}
+	return nil
+}
+
+// StartDue sends every scheduled campaign whose hour has come, and returns
+// their ids.
+func (l *Ledger) StartDue(ctx context.Context) ([]int64, error) {
+	now, err := l.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1`, now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
+	}
+	ids, err := scanIDs(rows)
+	if err != nil {
+		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
+	}
+	var started []int64
+	for _, id := range ids {
+		err := l.MoveCampaign(ctx, id, Move{To: campaign.Sending, Reason: "its hour has come", Actor: "scheduler"})
+		if campaign.ErrorCode(err) == campaign.CodeConflict && err != nil {
+			continue // somebody was quicker
+		}
+		if err != nil {
+			return started, err
+		}
+		started = append(started, id)
+	}
+	return started, nil
+}
+
+func scanIDs(rows *sql.Rows) ([]int64, error) {
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+func nullMicros(m *campaign.Micros) any {
+	if m == nil {
+		return nil
+	}
+	return int64(*m)
+}

@@ -1,0 +1,150 @@
+// Package ledger is the truth about every list, contact, campaign, batch,
+// recipient, attempt and outcome. It lives in SQL, in a SQLite file or in
+// PostgreSQL; Redis only speeds up what the ledger says. Nothing here talks to
+// the provider.
+//
+// Times go in and out as time.Time and lie in the tables as unix milliseconds;
+// money is campaign.Micros; ids are integers made here, never by a worker.
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// Options of Open. The zero value is right outside tests.
+type Options struct {
+	// Clock replaces the database's clock, by which leases and deadlines run.
+	Clock func() time.Time
+	// FileDir is a folder that every process of this ledger shares. When set,
+	// files are kept there under their SHA-256; when empty, in the ledger.
+	FileDir string
+}
+
+// Ledger is an open ledger. It is safe for use by many goroutines.
+type Ledger struct {
+	store   store
+	id      string
+	fileDir string
+	clock   func() time.Time
+}
+
+// store is what differs between SQLite and PostgreSQL. Everything else is one
+// SQL for both.
+type store interface {
+	// read is a pool for single statements outside a write.
+	read() *sql.DB
+	// write runs fn in a transaction. It may run fn again when the database
+	// asks for it, so fn must not leave traces outside tx.
+	write(ctx context.Context, fn func(tx *tx) error) error
+	// now is the database's clock.
+	now(ctx context.Context, tx *tx) (time.Time, error)
+	// insert adds n rows to table, the fastest way the database has.
+	insert(ctx context.Context, tx *tx, table string, columns []string, n int, row func(i int, args []any)) error
+	// forUpdate is appended to a SELECT that locks the row it reads.
+	forUpdate() string
+	// kind is "sqlite" or "postgres".
+	kind() string
+	describe(ctx context.Context) (string, error)
+	close() error
+}
+
+// tx is a write under way.
+type tx struct {
+	conn *sql.Conn
+	stmt func(ctx context.Context, query string) (*sql.Stmt, error) // nil: prepare nothing
+	exec execer
+}
+
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Open opens the ledger at target, a file path or a postgres:// URL, creating
+// and migrating it as needed. Two processes may open a new ledger at once.
+func Open(ctx context.Context, target string, o Options) (*Ledger, error) {
+	var (
+		s   store
+		err error
+	)
+	switch {
+	case strings.HasPrefix(target, "postgres://"), strings.HasPrefix(target, "postgresql://"):
+		s, err = openPostgres(ctx, target)
+	case target == "":
+		return nil, campaign.Errorf(campaign.CodeInvalid, "no database is named: set POSTRIDER_DATABASE_URL to a file path or a postgres:// address")
+	default:
+		s, err = openSQLite(ctx, target)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	l := &Ledger{store: s, fileDir: o.FileDir, clock: o.Clock}
+	if err := s.read().QueryRowContext(ctx, `SELECT id FROM ledger WHERE one = 1`).Scan(&l.id); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the ledger's id: %w", err), s.close())
+	}
+	return l, nil
+}
+
+// ID is this ledger's random id, ten characters of [0-9a-f], made by its first
+// migration.
+func (l *Ledger) ID() string { return l.id }
+
+// Kind is "sqlite" or "postgres".
+func (l *Ledger) Kind() string { return l.store.kind() }
+
+// Describe names the database and its version in one line without its address.
+func (l *Ledger) Describe(ctx context.Context) (string, error) { return l.store.describe(ctx) }
+
+// Close ends every connection after writes under way have ended.
+func (l *Ledger) Close() error { return l.store.close() }
+
+// Now is the database's clock, or the one handed to Open.
+func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
+	if l.clock != nil {
+		return l.clock(), nil
+	}
+	return l.store.now(ctx, nil)
+}
+
+// now is Now inside a write, in unix milliseconds.
+func (l *Ledger) now(ctx context.Context, tx *tx) (int64, error) {
+	if l.clock != nil {
+		return l.clock().UnixMilli(), nil
+	}
+	t, err := l.store.now(ctx, tx)
+	return t.UnixMilli(), err
+}
+
+// takeIDs reserves n consecutive ids of a kind and returns the first.
+func takeIDs(ctx context.Context, tx *tx, name string, n int) (int64, error) {
+	var next int64
+	err := tx.exec.QueryRowContext(ctx, `UPDATE ids SET next = next + $1 WHERE name = $2 RETURNING next`, n, name).Scan(&next)
+	if err != nil {
+		return 0, fmt.Errorf("taking %d %s ids: %w", n, name, err)
+	}
+	return next - int64(n), nil
+}
+
+// millis turns a time into what the tables hold; the zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// fromMillis is the way back, in UTC.
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

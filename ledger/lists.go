@@ -1,0 +1,387 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"strconv"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// List is a contact list: named, or the nameless audience of one campaign.
+type List struct {
+	ID         int64
+	Name       string // empty: the audience of one campaign
+	State      string // importing, ready, retired
+	Source     string // base name of the file
+	Columns    []string
+	Digest     string // over the contacts in order
+	Identity   string // by what the import told duplicates
+	Contacts   int
+	Rows       int
+	Duplicates int
+	Rejected   int
+	Suppressed int
+	Created    time.Time
+}
+
+// ListCounts is what an import came to.
+type ListCounts struct{ Rows, Imported, Duplicates, Rejected, Suppressed int }
+
+// ListWriter takes in one import. Until Finish, no reader sees the list.
+type ListWriter struct {
+	l       *Ledger
+	id      int64
+	columns *campaign.Columns
+	digest  hash.Hash
+	buf     []byte
+	renewed time.Time
+}
+
+// importLease is how long an importer may be silent before its half list is
+// taken for dead.
+const importLease = 60 * time.Second
+
+// CreateList begins an import. An empty name makes the audience of one
+// campaign; a name that is taken is an Error with CodeExists.
+func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) (*ListWriter, error) {
+	w := &ListWriter{l: l, digest: sha256.New(), renewed: time.Now()}
+	err := l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if name != "" {
+			var other int64
+			var state string
+			switch err := tx.exec.QueryRowContext(ctx, `SELECT id, state FROM lists WHERE name = $1`, name).Scan(&other, &state); {
+			case err == nil && state == "importing":
+				return campaign.Errorf(campaign.CodeExists, "list %q is being imported by another process (or its import was interrupted less than a minute ago): try again in a minute", name)
+			case err == nil:
+				return campaign.Errorf(campaign.CodeExists, "a list named %q exists already: see `postrider list show %s`, remove it with `postrider list rm %s`, or choose another name", name, name, name)
+			case !errors.Is(err, sql.ErrNoRows):
+				return fmt.Errorf("looking for a list of that name: %w", err)
+			}
+		}
+		err = tx.exec.QueryRowContext(ctx, `INSERT INTO lists (name, state, source, identity, lease_until, created_at)
+			VALUES ($1, 'importing', $2, $3, $4, $5) RETURNING id`, nullString(name), source, identity, now+importLease.Milliseconds(), now).Scan(&w.id)
+		if err != nil {
+			return fmt.Errorf("writing the list: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// ID is the id of the list being written.
+func (w *ListWriter) ID() int64 { return w.id }
+
+var contactTable = []string{"id", "list_id", "line", "phone", "email", "first_name", "last_name", "country", "reference", "address", "fields"}
+
+// Contacts adds contacts in the order of the file. It does not keep the slice.
+func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) error {
+	if len(chunk) == 0 {
+		return nil
+	}
+	if w.columns == nil {
+		w.columns = chunk[0].Fields.Columns
+	}
+	type packed struct{ address, fields string }
+	cells := make([]packed, len(chunk))
+	for i := range chunk {
+		c := &chunk[i]
+		cells[i] = packed{packAddress(&c.Address), packValues(c.Fields.Values)}
+		w.buf = w.buf[:0]
+		for _, s := range [...]string{c.Phone, c.Email, c.FirstName, c.LastName, c.Country, c.Reference, cells[i].address, cells[i].fields} {
+			w.buf = strconv.AppendInt(w.buf, int64(len(s)), 10)
+			w.buf = append(w.buf, ':')
+			w.buf = append(w.buf, s...)
+		}
+		w.digest.Write(w.buf)
+	}
+	return w.l.store.write(ctx, func(tx *tx) error {
+		if time.Since(w.renewed) > importLease/6 {
+			now, err := w.l.now(ctx, tx)
+			if err != nil {
+				return err
+			}
+			if err := oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET lease_until = $1 WHERE id = $2 AND state = 'importing'`, now+importLease.Milliseconds(), w.id)); err != nil {
+				return fmt.Errorf("the import was taken for dead and discarded: %w", err)
+			}
+			w.renewed = time.Now()
+		}
+		first, err := takeIDs(ctx, tx, "contact", len(chunk))
+		if err != nil {
+			return err
+		}
+		return w.l.store.insert(ctx, tx, "contacts", contactTable, len(chunk), func(i int, args []any) {
+			c := &chunk[i]
+			args[0], args[1], args[2], args[3], args[4], args[5] = first+int64(i), w.id, int64(c.Line), c.Phone, c.Email, c.FirstName
+			args[6], args[7], args[8], args[9], args[10] = c.LastName, c.Country, c.Reference, cells[i].address, cells[i].fields
+		})
+	})
+}
+
+// Finish makes the list visible, whole.
+func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
+	columns, err := json.Marshal(append([]string{}, w.columns.Names()...))
+	if err != nil {
+		return nil, fmt.Errorf("writing the list's columns: %w", err)
+	}
+	w.digest.Write(columns)
+	err = w.l.store.write(ctx, func(tx *tx) error {
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'ready', columns = $1, digest = $2, contacts = $3, rows = $4, duplicates = $5,
+			rejected = $6, suppressed = $7, lease_until = 0 WHERE id = $8 AND state = 'importing'`,
+			string(columns), hex.EncodeToString(w.digest.Sum(nil)), n.Imported, n.Rows, n.Duplicates, n.Rejected, n.Suppressed, w.id))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("finishing the import: %w", err)
+	}
+	return w.l.List(ctx, w.id)
+}
+
+// Abort discards the import; nothing of it stays.
+func (w *ListWriter) Abort(ctx context.Context) error { return w.l.dropList(ctx, w.id) }
+
+// dropList deletes a list and its contacts, in pieces, so that nobody waits
+// long for the writer.
+func (l *Ledger) dropList(ctx context.Context, id int64) error {
+	// Out of sight first, so that a crash in the middle leaves nothing to see.
+	err := l.store.write(ctx, func(tx *tx) error {
+		_, err := tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'retired', name = NULL WHERE id = $1`, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("removing list %d: %w", id, err)
+	}
+	if err := l.deleteInPieces(ctx, `DELETE FROM contacts WHERE id IN (SELECT id FROM contacts WHERE list_id = $1 ORDER BY id LIMIT 20000)`, id); err != nil {
+		return fmt.Errorf("removing the contacts of list %d: %w", id, err)
+	}
+	err = l.store.write(ctx, func(tx *tx) error {
+		_, err := tx.exec.ExecContext(ctx, `DELETE FROM lists WHERE id = $1`, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("removing list %d: %w", id, err)
+	}
+	return nil
+}
+
+// deleteInPieces runs a bounded DELETE until nothing is left of it.
+func (l *Ledger) deleteInPieces(ctx context.Context, query string, args ...any) error {
+	for {
+		var n int64
+		err := l.store.write(ctx, func(tx *tx) error {
+			res, err := tx.exec.ExecContext(ctx, query, args...)
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+const listColumnsSQL = `id, COALESCE(name, ''), state, source, columns, digest, identity, contacts, rows, duplicates, rejected, suppressed, created_at`
+
+func scanList(row scanner) (*List, error) {
+	var (
+		li      List
+		columns string
+		created int64
+	)
+	err := row.Scan(&li.ID, &li.Name, &li.State, &li.Source, &columns, &li.Digest, &li.Identity, &li.Contacts, &li.Rows, &li.Duplicates, &li.Rejected, &li.Suppressed, &created)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(columns), &li.Columns); err != nil {
+		return nil, fmt.Errorf("reading the columns of list %d: %w", li.ID, err)
+	}
+	li.Created = fromMillis(created)
+	return &li, nil
+}
+
+// List reads one list by its id.
+func (l *Ledger) List(ctx context.Context, id int64) (*List, error) {
+	li, err := scanList(l.store.read().QueryRowContext(ctx, `SELECT `+listColumnsSQL+` FROM lists WHERE id = $1`, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, campaign.Errorf(campaign.CodeNotFound, "there is no list %d: `postrider list ls` shows them", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading list %d: %w", id, err)
+	}
+	return li, nil
+}
+
+// FindList reads a finished list by its name or id.
+func (l *Ledger) FindList(ctx context.Context, ref string) (*List, error) {
+	li, err := scanList(l.store.read().QueryRowContext(ctx, `SELECT `+listColumnsSQL+` FROM lists WHERE name = $1`, ref))
+	if errors.Is(err, sql.ErrNoRows) {
+		if id, perr := strconv.ParseInt(ref, 10, 64); perr == nil {
+			li, err = l.List(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+		} else {
+			return nil, campaign.Errorf(campaign.CodeNotFound, "there is no list named %q: `postrider list ls` shows them", ref)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for list %q: %w", ref, err)
+	}
+	if li.State != "ready" {
+		return nil, campaign.Errorf(campaign.CodeConflict, "list %q is still being imported", ref)
+	}
+	return li, nil
+}
+
+// Lists shows every named list, by name.
+func (l *Ledger) Lists(ctx context.Context) ([]*List, error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT `+listColumnsSQL+` FROM lists WHERE name IS NOT NULL ORDER BY name`)
+	if err != nil {
+		return nil, fmt.Errorf("reading lists: %w", err)
+	}
+	defer rows.Close()
+	var all []*List
+	for rows.Next() {
+		li, err := scanList(rows)
+		if err != nil {
+			return nil, fmt.Errorf("reading lists: %w", err)
+		}
+		all = append(all, li)
+	}
+	return all, rows.Err()
+}
+
+// RemoveList takes a list out of sight. Its contacts are deleted too unless a
+// campaign was planned from it: what was priced and approved stays as it was.
+func (l *Ledger) RemoveList(ctx context.Context, id int64) error {
+	var planned bool
+	err := l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM campaigns WHERE list_id = $1)`, id).Scan(&planned)
+	if err != nil {
+		return fmt.Errorf("asking for campaigns of list %d: %w", id, err)
+	}
+	if !planned {
+		return l.dropList(ctx, id)
+	}
+	return l.store.write(ctx, func(tx *tx) error {
+		_, err := tx.exec.ExecContext(ctx, `UPDATE lists SET name = NULL, state = 'retired' WHERE id = $1`, id)
+		return err
+	})
+}
+
+// listColumns reads the header of a list's further columns.
+func (l *Ledger) listColumns(ctx context.Context, id int64) (*campaign.Columns, error) {
+	var s string
+	if err := l.store.read().QueryRowContext(ctx, `SELECT columns FROM lists WHERE id = $1`, id).Scan(&s); err != nil {
+		return nil, fmt.Errorf("reading the columns of list %d: %w", id, err)
+	}
+	var names []string
+	if err := json.Unmarshal([]byte(s), &names); err != nil {
+		return nil, fmt.Errorf("reading the columns of list %d: %w", id, err)
+	}
+	return campaign.NewColumns(names...), nil
+}
+
+const contactColumns = `k.id, k.list_id, k.line, k.phone, k.email, k.first_name, k.last_name, k.country, k.reference, k.address, k.fields`
+
+func scanContact(row scanner, columns *campaign.Columns, c *campaign.Contact, before ...any) error {
+	var address, fields string
+	dest := append(before, &c.ID, &c.ListID, &c.Line, &c.Phone, &c.Email, &c.FirstName, &c.LastName, &c.Country, &c.Reference, &address, &fields)
+	if err := row.Scan(dest...); err != nil {
+		return err
+	}
+	c.Address = unpackAddress(address)
+	if n := len(columns.Names()); n > 0 {
+		c.Fields = campaign.Fields{Columns: columns, Values: unpackValues(fields, n)}
+	}
+	return nil
+}
+
+// EachContact hands every contact of a list to fn, in the order of the file.
+// The contact is only valid until fn returns.
+func (l *Ledger) EachContact(ctx context.Context, list int64, fn func(*campaign.Contact) error) error {
+	columns, err := l.listColumns(ctx, list)
+	if err != nil {
+		return err
+	}
+	after := int64(0)
+	for {
+		n, last, err := l.someContacts(ctx, list, after, columns, fn)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return nil
+		}
+		after = last
+	}
+}
+
+// someContacts reads a stretch of a list: a read that stays open for the whole
+// of a large list would keep SQLite from checkpointing.
+func (l *Ledger) someContacts(ctx context.Context, list, after int64, columns *campaign.Columns, fn func(*campaign.Contact) error) (n int, last int64, err error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT `+contactColumns+` FROM contacts k WHERE k.list_id = $1 AND k.id > $2 ORDER BY k.id LIMIT 20000`, list, after)
+	if err != nil {
+		return 0, 0, fmt.Errorf("reading list %d: %w", list, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c campaign.Contact
+		if err := scanContact(rows, columns, &c); err != nil {
+			return 0, 0, fmt.Errorf("reading list %d: %w", list, err)
+		}
+		if err := fn(&c); err != nil {
+			return 0, 0, err
+		}
+		n, last = n+1, c.ID
+	}
+	return n, last, rows.Err()
+}
+
+// OptOut puts a phone number (E.164) on the suppression list. Nothing leaves
+// for it from then on, whatever was planned before.
+func (l *Ledger) OptOut(ctx context.Context, phone, source, reason string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec.ExecContext(ctx, `INSERT INTO opt_outs (phone, source, reason, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (phone) DO NOTHING`, phone, source, reason, now)
+		if err != nil {
+			return fmt.Errorf("writing the suppression list: %w", err)
+		}
+		return nil
+	})
+}
+
+// OptedOut returns the phone numbers on the suppression list.
+func (l *Ledger) OptedOut(ctx context.Context) (map[string]bool, error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT phone FROM opt_outs`)
+	if err != nil {
+		return nil, fmt.Errorf("reading the suppression list: %w", err)
+	}
+	defer rows.Close()
+	all := map[string]bool{}
+	for rows.Next() {
+		var p string
+		if err := rows.Scan(&p); err != nil {
+			return nil, fmt.Errorf("reading the suppression list: %w", err)
+		}
+		all[p] = true
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,359 @@
+package ledger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// planChunk is how many recipients one transaction of a plan holds at most.
+const planChunk = 20_000
+
+// PlanWriter takes in the batches of a campaign. They are committed in chunks;
+// the campaign stays a draft until the last, and a draft whose planner has died
+// is discarded.
+type PlanWriter struct {
+	l       *Ledger
+	id      int64
+	channel campaign.Channel
+
+	batches []campaign.PlannedBatch
+	waiting int // recipients in batches
+}
+
+// Plan begins writing the plan of a draft.
+func (l *Ledger) Plan(c *Campaign) *PlanWriter {
+	return &PlanWriter{l: l, id: c.ID, channel: c.Channel}
+}
+
+// Batch adds a batch.
+func (w *PlanWriter) Batch(ctx context.Context, b campaign.PlannedBatch) error {
+	if len(b.Recipients) > campaign.MaxBatch {
+		return fmt.Errorf("a batch of %d recipients was planned: at most %d are allowed", len(b.Recipients), campaign.MaxBatch)
+	}
+	b.Recipients = slices.Clone(b.Recipients) // the planner reuses them
+	w.batches = append(w.batches, b)
+	w.waiting += len(b.Recipients)
+	if w.waiting < planChunk {
+		return nil
+	}
+	return w.flush(ctx)
+}
+
+var (
+	batchTable = []string{"id", "campaign_id", "channel", "file_key", "state", "due_at", "pending", "suppressed"}
+	recipTable = []string{"id", "batch_id", "contact_id", "state", "reason"}
+)
+
+func (w *PlanWriter) flush(ctx context.Context) error {
+	if len(w.batches) == 0 {
+		return nil
+	}
+	type row struct {
+		r     campaign.PlannedRecipient
+		batch int64
+	}
+	err := w.l.store.write(ctx, func(tx *tx) error {
+		now, err := w.l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := w.l.renewPlan(ctx, tx, w.id, now); err != nil {
+			return err
+		}
+		firstBatch, err := takeIDs(ctx, tx, "batch", len(w.batches))
+		if err != nil {
+			return err
+		}
+		firstRecipient, err := takeIDs(ctx, tx, "recipient", w.waiting)
+		if err != nil {
+			return err
+		}
+		rows := make([]row, 0, w.waiting)
+		pending := make([]int, len(w.batches))
+		for i, b := range w.batches {
+			for _, r := range b.Recipients {
+				rows = append(rows, row{r, firstBatch + int64(i)})
+				if r.State == campaign.Pending {
+					pending[i]++
+				}
+			}
+		}
+		err = w.l.store.insert(ctx, tx, "batches", batchTable, len(w.batches), func(i int, args []any) {
+			b := w.batches[i]
+			state := int64(batchReady)
+			if pending[i] == 0 {
+				state = batchSettled
+			}
+			args[0], args[1], args[2], args[3] = firstBatch+int64(i), w.id, string(w.channel), b.FileKey
+			args[4], args[5], args[6], args[7] = state, int64(0), int64(pending[i]), int64(len(b.Recipients)-pending[i])
+		})
+		if err != nil {
+			return err
+		}
+		return w.l.store.insert(ctx, tx, "recipients", recipTable, len(rows), func(i int, args []any) {
+			r := rows[i]
+			args[0], args[1], args[2], args[3], args[4] = firstRecipient+int64(i), r.batch, r.r.ContactID, int64(r.r.State), nullString(r.r.Reason)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	w.batches, w.waiting = w.batches[:0], 0
+	return nil
+}
+
+// renewPlan shows that the planner lives. A draft that was discarded meanwhile
+// is an error.
+func (l *Ledger) renewPlan(ctx context.Context, tx *tx, id, now int64) error {
+	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state = 'draft'`, now+plannerLease.Milliseconds(), id))
+	if errors.Is(err, ErrLostLease) {
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d is no draft any more: its planning was taken for dead and discarded; send again", id)
+	}
+	return err
+}
+
+// KeepPlanning shows that the planner of a draft lives, while it waits for
+// something else, such as prices.
+func (l *Ledger) KeepPlanning(ctx context.Context, id int64) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return l.renewPlan(ctx, tx, id, now)
+	})
+}
+
+// Finish writes what is left and the plan's summary. The campaign stays a
+// draft until it is quoted.
+func (w *PlanWriter) Finish(ctx context.Context, s campaign.PlanSummary) error {
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	plan, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("writing the plan: %w", err)
+	}
+	return w.l.store.write(ctx, func(tx *tx) error {
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET plan = $1, total = $2 WHERE id = $3 AND state = 'draft'`, string(plan), s.Total, w.id))
+	})
+}
+
+// PlannedBatch is a batch of a draft with its recipients, to be priced.
+type PlannedBatch struct {
+	ID         int64
+	FileKey    string
+	Recipients []Recipient
+}
+
+// EachPlannedBatch hands every batch of a draft that has pending recipients to
+// fn, in order.
+func (l *Ledger) EachPlannedBatch(ctx context.Context, c *Campaign, fn func(PlannedBatch) error) error {
+	after := int64(0)
+	for {
+		var b PlannedBatch
+		rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM batches WHERE campaign_id = $1 AND id > $2 AND pending > 0 ORDER BY id LIMIT 500`, c.ID, after)
+		if err != nil {
+			return fmt.Errorf("reading the plan of campaign %d: %w", c.ID, err)
+		}
+		ids, err := scanIDs(rows)
+		if err != nil {
+			return fmt.Errorf("reading the plan of campaign %d: %w", c.ID, err)
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		for _, id := range ids {
+			cl := &Claim{Batch: id, Campaign: c}
+			if err := l.store.read().QueryRowContext(ctx, `SELECT file_key FROM batches WHERE id = $1`, id).Scan(&b.FileKey); err != nil {
+				return fmt.Errorf("reading batch %d: %w", id, err)
+			}
+			if b.Recipients, err = l.pending(ctx, cl); err != nil {
+				return err
+			}
+			b.ID, after = id, id
+			if err := fn(b); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// QuoteBatch records the quoted price of every pending recipient of a batch of
+// a draft; prices stand in the order of its recipients.
+func (l *Ledger) QuoteBatch(ctx context.Context, campaignID int64, b PlannedBatch, prices []campaign.Micros) error {
+	if len(prices) != len(b.Recipients) {
+		return fmt.Errorf("batch %d has %d recipients and %d prices were given", b.ID, len(b.Recipients), len(prices))
+	}
+	var sum campaign.Micros
+	groups := map[campaign.Micros][]int64{}
+	for i, p := range prices {
+		sum += p
+		groups[p] = append(groups[p], b.Recipients[i].ID)
+	}
+	return l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := l.renewPlan(ctx, tx, campaignID, now); err != nil {
+			return err
+		}
+		for price, ids := range groups {
+			if err := setQuoted(ctx, tx, b.ID, price, ids, len(ids) == len(prices)); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE batches SET quoted = $1 WHERE id = $2`, int64(sum), b.ID); err != nil {
+			return fmt.Errorf("quoting batch %d: %w", b.ID, err)
+		}
+		return nil
+	})
+}
+
+func setQuoted(ctx context.Context, tx *tx, batch int64, price campaign.Micros, ids []int64, whole bool) error {
+	if whole {
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET quoted = $1 WHERE batch_id = $2 AND state = 0`, int64(price), batch); err != nil {
+			return fmt.Errorf("quoting batch %d: %w", batch, err)
+		}
+		return nil
+	}
+	const chunk = 500
+	for start := 0; start < len(ids); start += chunk {
+		part := ids[start:min(start+chunk, len(ids))]
+		args := []any{int64(price)}
+		for _, id := range part {
+			args = append(args, id)
+		}
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET quoted = $1 WHERE id IN (`+placeholders(2, len(part))+`)`, args...); err != nil {
+			return fmt.Errorf("quoting batch %d: %w", batch, err)
+		}
+	}
+	return nil
+}
+
+// Quote is the price of a whole campaign before it starts.
+type Quote struct {
+	At       time.Time
+	Basis    string // "exact": every message was priced; "none": prices were switched off
+	Total    campaign.Micros
+	Currency string
+	Messages int
+	Parts    int
+}
+
+// SetQuote stores a draft's quote and makes the campaign quoted: from here on
+// it is whole and can be started.
+func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		state, err := l.lockCampaign(ctx, tx, c.ID)
+		if err != nil {
+			return err
+		}
+		if state != campaign.Draft {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not a draft: it cannot be quoted", c.ID, state)
+		}
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec.ExecContext(ctx, `INSERT INTO quotes (campaign_id, at, basis, total, currency, messages, parts, provider_user) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			c.ID, now, q.Basis, int64(q.Total), q.Currency, q.Messages, q.Parts, c.Provider.User)
+		if err != nil {
+			return fmt.Errorf("storing the quote: %w", err)
+		}
+		_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET quoted = $1, currency = CASE WHEN $2 = '' THEN currency ELSE $2 END, lease_until = 0 WHERE id = $3`, int64(q.Total), q.Currency, c.ID)
+		if err != nil {
+			return fmt.Errorf("storing the quote: %w", err)
+		}
+		return l.moveCampaign(ctx, tx, c.ID, Move{To: campaign.Quoted, Actor: actor})
+	})
+}
+
+// DiscardHalfPlans deletes every draft, and every half import, whose process
+// has died. It returns how many campaigns and lists went.
+func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, err error) {
+	now, err := l.Now(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'draft' AND lease_until <= $1`, now.UnixMilli())
+	if err != nil {
+		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
+	}
+	drafts, err := scanIDs(rows)
+	if err != nil {
+		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
+	}
+	for _, id := range drafts {
+		if err := l.DiscardDraft(ctx, id); err != nil {
+			return campaigns, lists, err
+		}
+		campaigns++
+	}
+	rows, err = l.store.read().QueryContext(ctx, `SELECT id FROM lists WHERE (state = 'importing' AND lease_until <= $1)
+		OR (state IN ('retired', 'ready') AND name IS NULL AND lease_until <= $1 AND created_at < $2
+		    AND NOT EXISTS (SELECT 1 FROM campaigns c WHERE c.list_id = lists.id))`, now.UnixMilli(), now.Add(-time.Hour).UnixMilli())
+	if err != nil {
+		return campaigns, lists, fmt.Errorf("looking for half imports: %w", err)
+	}
+	dead, err := scanIDs(rows)
+	if err != nil {
+		return campaigns, lists, fmt.Errorf("looking for half imports: %w", err)
+	}
+	for _, id := range dead {
+		if err := l.dropList(ctx, id); err != nil {
+			return campaigns, lists, err
+		}
+		lists++
+	}
+	return campaigns, lists, nil
+}
+
+// DiscardDraft deletes a draft, its half plan, and its audience if nobody else
+// uses it: nothing of it stays.
+func (l *Ledger) DiscardDraft(ctx context.Context, id int64) error {
+	c, err := l.Campaign(ctx, id)
+	if err != nil {
+		return err
+	}
+	// From here on the planner, should it still live, fails at its next chunk.
+	err = l.store.write(ctx, func(tx *tx) error {
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0, state = 'failed', reason = 'its planning was interrupted' WHERE id = $1 AND state = 'draft'`, id))
+	})
+	if errors.Is(err, ErrLostLease) {
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not a draft", id, c.State)
+	}
+	if err != nil {
+		return fmt.Errorf("discarding the draft of campaign %d: %w", id, err)
+	}
+	steps := []string{
+		`DELETE FROM recipients WHERE id IN (SELECT r.id FROM recipients r JOIN batches b ON b.id = r.batch_id WHERE b.campaign_id = $1 LIMIT 20000)`,
+		`DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE campaign_id = $1 LIMIT 20000)`,
+		`DELETE FROM quotes WHERE campaign_id = $1`,
+		`DELETE FROM events WHERE campaign_id = $1`,
+		`DELETE FROM campaigns WHERE id = $1`,
+	}
+	for _, step := range steps {
+		if err := l.deleteInPieces(ctx, step, id); err != nil {
+			return fmt.Errorf("discarding the draft of campaign %d: %w", id, err)
+		}
+	}
+	li, err := l.List(ctx, c.ListID)
+	if campaign.ErrorCode(err) == campaign.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if li.Name == "" {
+		return l.RemoveList(ctx, li.ID)
+	}
+	return nil
+}

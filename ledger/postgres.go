@@ -1,0 +1,147 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// postgresStore keeps the ledger in PostgreSQL, shared by many machines.
+type postgresStore struct{ db *sql.DB }
+
+func openPostgres(ctx context.Context, url string) (*postgresStore, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		// pgx repeats the address, and with it perhaps the password.
+		return nil, errors.New("POSTRIDER_DATABASE_URL is not a postgres:// address that can be read: write postgres://USER:PASSWORD@HOST:5432/DATABASE")
+	}
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 10 * time.Second
+	}
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(8)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("PostgreSQL at %s:%d does not answer: is it running, and do user and database exist? %w", cfg.Host, cfg.Port, withoutAddress(err)), db.Close())
+	}
+	if err := migratePostgres(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &postgresStore{db: db}, nil
+}
+
+// withoutAddress drops pgx's rendering of the connection string from an error.
+func withoutAddress(err error) error {
+	var ce *pgconn.ConnectError
+	if errors.As(err, &ce) {
+		return ce.Unwrap()
+	}
+	return err
+}
+
+func migratePostgres(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations, "migrations/postgres")
+	if err != nil {
+		return err
+	}
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithSessionLocker(locker))
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrating the ledger: %w", err)
+	}
+	return nil
+}
+
+func (s *postgresStore) read() *sql.DB     { return s.db }
+func (s *postgresStore) kind() string      { return "postgres" }
+func (s *postgresStore) forUpdate() string { return " FOR UPDATE" }
+func (s *postgresStore) close() error      { return s.db.Close() }
+
+func (s *postgresStore) now(ctx context.Context, t *tx) (time.Time, error) {
+	var q execer = s.db
+	if t != nil {
+		q = t.exec
+	}
+	var now time.Time
+	if err := q.QueryRowContext(ctx, `SELECT clock_timestamp()`).Scan(&now); err != nil {
+		return time.Time{}, fmt.Errorf("reading the database's clock: %w", err)
+	}
+	return now, nil
+}
+
+func (s *postgresStore) describe(ctx context.Context) (string, error) {
+	var v string
+	err := s.db.QueryRowContext(ctx, `SHOW server_version`).Scan(&v)
+	return "PostgreSQL " + v, err
+}
+
+// write runs fn in a transaction, and again when PostgreSQL found it in a
+// deadlock or a serialisation conflict.
+func (s *postgresStore) write(ctx context.Context, fn func(tx *tx) error) error {
+	for try := 1; ; try++ {
+		err := s.writeOnce(ctx, fn)
+		var pe *pgconn.PgError
+		if err == nil || try == 5 || !errors.As(err, &pe) || (pe.Code != "40001" && pe.Code != "40P01") {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try)*20*time.Millisecond + rand.N(20*time.Millisecond)):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (s *postgresStore) writeOnce(ctx context.Context, fn func(tx *tx) error) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting to the ledger: %w", err)
+	}
+	defer conn.Close() //nolint:errcheck // it goes back to the pool
+	t, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning to write to the ledger: %w", err)
+	}
+	defer t.Rollback() //nolint:errcheck // after a commit it does nothing
+	if err := fn(&tx{conn: conn, exec: t}); err != nil {
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("committing to the ledger: %w", err)
+	}
+	return nil
+}
+
+// insert copies the rows in.
+func (s *postgresStore) insert(ctx context.Context, t *tx, table string, columns []string, n int, row func(i int, args []any)) error {
+	args := make([]any, len(columns))
+	err := t.conn.Raw(func(dc any) error {
+		_, err := dc.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{table}, columns,
+			pgx.CopyFromSlice(n, func(i int) ([]any, error) {
+				row(i, args)
+				return args, nil
+			}))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copying into %s: %w", table, err)
+	}
+	return nil
+}

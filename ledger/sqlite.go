@@ -1,0 +1,329 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite" // pure Go, so that one static binary holds it
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// sqliteStore keeps the ledger in one file: WAL, synchronous FULL, and a
+// single writer that commits waiting writes together, each in a savepoint of
+// its own, so that many workers cost few fsyncs.
+type sqliteStore struct {
+	readers *sql.DB
+	writer  *sql.Conn
+	pool    *sql.DB // the writer's pool, of one connection
+	stmts   map[string]*sql.Stmt
+
+	queue chan *sqliteWrite
+	done  chan struct{}
+	once  sync.Once
+	quit  chan struct{}
+}
+
+type sqliteWrite struct {
+	ctx    context.Context
+	fn     func(tx *tx) error
+	result chan error
+}
+
+// maxGroup is how many waiting writes one commit takes along at most.
+const maxGroup = 64
+
+func openSQLite(ctx context.Context, path string) (*sqliteStore, error) {
+	path = strings.TrimPrefix(path, "sqlite://")
+	if dir := filepath.Dir(path); dir != "." {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("the database's folder cannot be made: %w", err)
+		}
+	}
+	dsn := func(more string) string {
+		return "file:" + (&url.URL{Path: path}).EscapedPath() +
+			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)" + more
+	}
+	pool, err := sql.Open("sqlite", dsn("&_pragma=wal_autocheckpoint(4000)"))
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(1)
+	if err := migrateSQLite(ctx, pool, path); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	// The ledger holds personal data: only its owner may read it.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	writer, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	readers, err := sql.Open("sqlite", dsn("&_pragma=query_only(1)"))
+	if err != nil {
+		return nil, errors.Join(err, writer.Close(), pool.Close())
+	}
+	readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+	s := &sqliteStore{
+		readers: readers, writer: writer, pool: pool, stmts: map[string]*sql.Stmt{},
+		queue: make(chan *sqliteWrite, maxGroup), done: make(chan struct{}), quit: make(chan struct{}),
+	}
+	go s.writeLoop()
+	return s, nil
+}
+
+// migrateSQLite brings the schema up to date under a lock file, since two
+// processes may start together.
+func migrateSQLite(ctx context.Context, db *sql.DB, path string) error {
+	lock := flock.New(path+".migrate", flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
+		return fmt.Errorf("waiting for another process that migrates the ledger: %w", err)
+	}
+	defer lock.Unlock() //nolint:errcheck // the lock ends with the file handle in any case
+	files, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return describeSQLite(err, path)
+	}
+	return nil
+}
+
+func describeSQLite(err error, path string) error {
+	if strings.Contains(err.Error(), "not a database") {
+		return fmt.Errorf("%s is not a SQLite database: name another file in POSTRIDER_DATABASE_URL: %w", filepath.Base(path), err)
+	}
+	return fmt.Errorf("migrating the ledger: %w", err)
+}
+
+func (s *sqliteStore) read() *sql.DB     { return s.readers }
+func (s *sqliteStore) kind() string      { return "sqlite" }
+func (s *sqliteStore) forUpdate() string { return "" }
+
+func (s *sqliteStore) now(context.Context, *tx) (time.Time, error) { return time.Now(), nil }
+
+func (s *sqliteStore) describe(ctx context.Context) (string, error) {
+	var v string
+	err := s.readers.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v)
+	return "SQLite " + v, err
+}
+
+func (s *sqliteStore) close() error {
+	s.once.Do(func() { close(s.quit) })
+	<-s.done
+	for _, st := range s.stmts {
+		st.Close() //nolint:errcheck // closing the connection below frees it in any case
+	}
+	return errors.Join(s.writer.Close(), s.pool.Close(), s.readers.Close())
+}
+
+// ErrClosed is returned by a write on a ledger that was closed.
+var ErrClosed = errors.New("the ledger is closed")
+
+func (s *sqliteStore) write(ctx context.Context, fn func(tx *tx) error) error {
+	w := &sqliteWrite{ctx: ctx, fn: fn, result: make(chan error, 1)}
+	select {
+	case s.queue <- w:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.quit:
+		return ErrClosed
+	}
+	select {
+	case err := <-w.result:
+		return err
+	case <-s.done:
+		// The loop ended; it may have answered just before.
+		select {
+		case err := <-w.result:
+			return err
+		default:
+			return ErrClosed
+		}
+	}
+}
+
+// writeLoop takes writes from the queue and commits those that wait together.
+func (s *sqliteStore) writeLoop() {
+	defer close(s.done)
+	for {
+		var group []*sqliteWrite
+		select {
+		case w := <-s.queue:
+			group = append(group, w)
+		case <-s.quit:
+			return
+		}
+	fill:
+		for len(group) < maxGroup {
+			select {
+			case w := <-s.queue:
+				group = append(group, w)
+			default:
+				break fill
+			}
+		}
+		s.commit(group)
+	}
+}
+
+// commit runs a group in one transaction. A write that fails is rolled back
+// alone; when the commit itself fails, every write of the group fails.
+func (s *sqliteStore) commit(group []*sqliteWrite) {
+	// A caller that gives up must not roll back its neighbours: statements run
+	// without the caller's cancellation, which is asked for between writes.
+	ctx := context.Background()
+	if err := s.begin(ctx); err != nil {
+		for _, w := range group {
+			w.result <- err
+		}
+		return
+	}
+	t := &tx{conn: s.writer, exec: s.writer, stmt: s.prepared}
+	results := make([]error, len(group))
+	end := "COMMIT"
+	for i, w := range group {
+		if err := w.ctx.Err(); err != nil {
+			results[i] = err
+			continue
+		}
+		results[i] = s.savepoint(ctx, t, w.fn)
+		if takesAllDown(results[i]) {
+			for j := range group {
+				results[j] = results[i]
+			}
+			end = "ROLLBACK"
+			break
+		}
+	}
+	if _, err := s.writer.ExecContext(ctx, end); err != nil && end == "COMMIT" {
+		if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK"); rerr != nil {
+			err = errors.Join(err, rerr)
+		}
+		for i := range results {
+			if results[i] == nil {
+				results[i] = fmt.Errorf("committing to the ledger: %w", err)
+			}
+		}
+	}
+	for i, w := range group {
+		w.result <- results[i]
+	}
+}
+
+// takesAllDown reports an error after which SQLite may have rolled back the
+// whole transaction, not only the savepoint (sqlite.org/lang_transaction.html,
+// "Response To Errors Within A Transaction").
+func takesAllDown(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY,
+		sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_CORRUPT:
+		return true
+	}
+	return false
+}
+
+func (s *sqliteStore) begin(ctx context.Context) error {
+	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("beginning to write to the ledger: %w", err)
+	}
+	return nil
+}
+
+func (s *sqliteStore) savepoint(ctx context.Context, t *tx, fn func(tx *tx) error) (err error) {
+	if _, err := s.writer.ExecContext(ctx, "SAVEPOINT w"); err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("writing to the ledger: panic: %v", p)
+		}
+		if err != nil {
+			if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK TO w"); rerr != nil {
+				err = errors.Join(err, rerr)
+			}
+		}
+		if _, rerr := s.writer.ExecContext(ctx, "RELEASE w"); rerr != nil && err == nil {
+			err = rerr
+		}
+	}()
+	return fn(t)
+}
+
+// prepared keeps the statements of the hot path.
+func (s *sqliteStore) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st, ok := s.stmts[query]; ok {
+		return st, nil
+	}
+	st, err := s.writer.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	s.stmts[query] = st
+	return st, nil
+}
+
+// insertRows is how many rows one INSERT carries; more gains nothing
+// (docs/benchmarks.md).
+const insertRows = 100
+
+func (s *sqliteStore) insert(ctx context.Context, t *tx, table string, columns []string, n int, row func(i int, args []any)) error {
+	args := make([]any, 0, insertRows*len(columns))
+	for start := 0; start < n; start += insertRows {
+		count := min(insertRows, n-start)
+		args = args[:count*len(columns)]
+		for i := range count {
+			row(start+i, args[i*len(columns):(i+1)*len(columns)])
+		}
+		st, err := s.prepared(ctx, insertSQL(table, columns, count))
+		if err != nil {
+			return err
+		}
+		if _, err := st.ExecContext(ctx, args...); err != nil {
+			return fmt.Errorf("inserting into %s: %w", table, err)
+		}
+		if count < insertRows { // an odd size is rarely seen again
+			delete(s.stmts, insertSQL(table, columns, count))
+			st.Close() //nolint:errcheck // its work is done
+		}
+	}
+	return nil
+}
+
+func insertSQL(table string, columns []string, rows int) string {
+	var b strings.Builder
+	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES ")
+	one := "(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
+	for i := range rows {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(one)
+	}
+	return b.String()
+}
