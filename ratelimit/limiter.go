@@ -249,7 +249,8 @@ func (l *Limiter) Rate(ctx context.Context, k Key) (float64, error) {
 
 // smooth is the process's own x/time/rate limiter, before Redis is asked: a
 // burst of batches in one process reaches Redis as a trickle. It never paces
-// below one a second, so that nobody sleeps here through news of a faster rate.
+// below ten a second: slower is the shared budget's business, whose sleepers
+// hear the news.
 func (l *Limiter) smooth(ctx context.Context, k Key, lane *lane) error {
 	now := l.clock.Now()
 	r := lane.smoother.ReserveN(now, 1)
@@ -314,7 +315,7 @@ func (n *lane) exit() { <-n.turn }
 func (n *lane) pace(now time.Time, interval int64) {
 	limit := rate.Inf
 	if interval > 0 {
-		limit = rate.Limit(max(1, float64(second)/float64(interval)))
+		limit = rate.Limit(max(10, float64(second)/float64(interval)))
 	}
 	if limit != n.smoother.Limit() {
 		n.smoother.SetLimitAt(now, limit)
