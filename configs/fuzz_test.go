@@ -54,7 +54,7 @@ func FuzzRedisURL(f *testing.F) {
 			}
 			return
 		}
-		if len(a.hosts) == 0 || a.password != password && !strings.Contains(hosts, "@") {
+		if len(a.hosts) == 0 || a.password != password && !strings.Contains(hosts+rest, "@") {
 			t.Fatalf("%q is %+v", address, a)
 		}
 		if shown := redactURL(address); strings.Contains(shown, password) {

@@ -61,7 +61,7 @@ func keys() []key {
 			set:  func(c *Config, s string) error { return setCountry(&c.Country, s) },
 			show: func(c *Config) string { return c.Country }},
 
-		duration("lease", "2m", "", 200*time.Millisecond, time.Hour, func(c *Config) *time.Duration { return &c.Lease }),
+		duration("lease", "15s", "", 200*time.Millisecond, time.Hour, func(c *Config) *time.Duration { return &c.Lease }),
 		number("concurrency_sms", "4", 1, 256, func(c *Config) *int { return &c.ConcurrencySMS }),
 		number("concurrency_mms", "2", 1, 256, func(c *Config) *int { return &c.ConcurrencyMMS }),
 		number("concurrency_letter", "2", 1, 256, func(c *Config) *int { return &c.ConcurrencyLetter }),

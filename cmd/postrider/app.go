@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/configs"
+	"github.com/postrider/postrider/jobs"
+	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/ratelimit"
+)
+
+// The exit codes, which are a contract.
+const (
+	exitDone    = 0 // done as asked
+	exitFailed  = 1
+	exitUsage   = 2 // wrong usage
+	exitRefused = 3 // finished, but some recipients were refused by the provider
+	exitStopped = 4 // stopped short: paused, cancelled, budget
+)
+
+// Main is the whole program. Tests run it as the shell does.
+type Main struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Env            []string
+	Dir            string // working directory; empty is the process's own
+	Version        string
+	// Terminal says that a person sits at Stdin and Stderr; found out when nil.
+	Terminal *bool
+	// Interrupts delivers Ctrl-C and SIGTERM; nil for none.
+	Interrupts <-chan os.Signal
+	// Exit ends the process at once, at the second Ctrl-C.
+	Exit func(code int)
+
+	cfg      *configs.Config
+	json     bool
+	exitCode int
+	actor    string
+}
+
+// interrupts subscribes to Ctrl-C and SIGTERM.
+func interrupts() <-chan os.Signal {
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	return c
+}
+
+// usageError is a mistake in how the command was called: exit code 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// stopError ends the command with exit code 4 and a word why.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+func (e *stopError) Unwrap() error { return e.err }
+
+func stopf(format string, args ...any) error {
+	return &stopError{fmt.Errorf(format, args...)}
+}
+
+// Run runs the command line and returns the exit code.
+func (m *Main) Run(ctx context.Context, args []string) int {
+	ctx, stop := m.withInterrupts(ctx)
+	defer stop()
+	root := m.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(m.Stdin)
+	root.SetOut(m.Stdout)
+	root.SetErr(m.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return m.exitCode
+	}
+	code := exitFailed
+	var ue *usageError
+	var se *stopError
+	switch {
+	case errors.As(err, &ue), strings.HasPrefix(err.Error(), "unknown command"):
+		code = exitUsage
+	case errors.As(err, &se):
+		code = exitStopped
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err, code = errors.New("interrupted"), exitStopped
+	}
+	if m.json {
+		_ = json.NewEncoder(m.Stdout).Encode(map[string]string{"error": err.Error(), "code": string(campaign.ErrorCode(err))})
+	}
+	fmt.Fprintln(m.Stderr, "postrider: "+err.Error())
+	return code
+}
+
+// withInterrupts ends the context at the first Ctrl-C and the process at the
+// second: what is in flight then is found out later, nothing is lost.
+func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		for n := 1; ; n++ {
+			select {
+			case <-m.Interrupts:
+			case <-done:
+				return
+			}
+			if n == 1 {
+				fmt.Fprintln(m.Stderr, "\nstopping: taking no new batches; what is in flight is finished and recorded (Ctrl-C again leaves at once)")
+				cancel()
+				continue
+			}
+			if m.Exit != nil {
+				m.Exit(130)
+			}
+		}
+	}()
+	return ctx, func() { close(done); cancel() }
+}
+
+func (m *Main) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "postrider",
+		Short: "Send bulk SMS, MMS, letters and postcards, nobody twice and nobody lost",
+		Long: "Postrider loads an audience from a CSV file, says what a campaign costs, and sends it\n" +
+			"through the ClickSend API. It knows what happened to every single recipient.\n\n" +
+			"Try it without an account:  postrider demo",
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: m.loadConfig,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w (see `%s --help`)", err, c.CommandPath())
+	})
+	configs.AddFlags(root.PersistentFlags())
+	root.PersistentFlags().BoolVar(&m.json, "json", false, "print one JSON object on stdout, and nothing else there")
+	root.AddCommand(m.sendCommand(), m.demoCommand(), m.listCommand(), m.campaignCommand(), m.addressCommand(),
+		m.serveCommand(), m.workerCommand(), m.schedulerCommand(), m.webCommand(), m.sandboxCommand(),
+		m.doctorCommand(), m.versionCommand())
+	for _, c := range m.notBuiltYet() {
+		root.AddCommand(c)
+	}
+	return root
+}
+
+// notBuiltYet are commands of the contract whose part is not built: they are
+// refused in so many words.
+func (m *Main) notBuiltYet() []*cobra.Command {
+	var all []*cobra.Command
+	for name, what := range map[string]string{
+		"schedule": "recurring runs",
+		"optout":   "the suppression list's commands",
+	} {
+		all = append(all, &cobra.Command{
+			Use: name, Hidden: true, DisableFlagParsing: true,
+			RunE: func(*cobra.Command, []string) error { return usagef("%s are not built yet", what) },
+		})
+	}
+	return all
+}
+
+// exactArgs asks for n arguments and says what they are.
+func exactArgs(n int, what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usagef("%s needs %s, and was given %d arguments", c.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+func (m *Main) loadConfig(cmd *cobra.Command, _ []string) error {
+	if c := cmd.Annotations["config"]; c == "none" {
+		return nil
+	}
+	cfg, err := configs.Load(configs.LoadOptions{Env: m.Env, Flags: cmd.Flags(), Dir: m.Dir})
+	if err != nil {
+		return &usageError{err}
+	}
+	m.cfg = cfg
+	return nil
+}
+
+// who is recorded with what is done: the login name.
+func (m *Main) who() string {
+	if m.actor == "" {
+		m.actor = "somebody"
+		if u, err := user.Current(); err == nil && u.Username != "" {
+			m.actor = u.Username
+		}
+	}
+	return m.actor
+}
+
+// atTerminal reports whether a person can be asked.
+func (m *Main) atTerminal() bool {
+	if m.Terminal != nil {
+		return *m.Terminal
+	}
+	in, ok := m.Stdin.(*os.File)
+	out, ok2 := m.Stderr.(*os.File)
+	return ok && ok2 && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
+}
+
+// path resolves a path that the user gave against the working directory.
+func (m *Main) path(p string) string {
+	if m.Dir == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(m.Dir, p)
+}
+
+// log writes to stderr in the configured form.
+func (m *Main) log() *slog.Logger {
+	opts := &slog.HandlerOptions{Level: m.cfg.LogLevel}
+	if m.cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(m.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(m.Stderr, opts))
+}
+
+// openLedger opens the configured database.
+func (m *Main) openLedger(ctx context.Context) (*ledger.Ledger, error) {
+	return ledger.Open(ctx, m.cfg.DatabaseURL.Reveal(), ledger.Options{FileDir: m.cfg.FilesDir})
+}
+
+// openProvider makes the account of the configured credentials. The limiter is
+// shared through Redis where there is one.
+func (m *Main) openProvider(l *ledger.Ledger, limiter *ratelimit.Limiter) (*jobs.Provider, error) {
+	name, key, err := m.cfg.Credentials()
+	if err != nil {
+		return nil, err
+	}
+	return jobs.NewProvider(jobs.ProviderConfig{
+		Client: clicksend.Config{
+			BaseURL: m.cfg.ClickSendBaseURL, Username: name, APIKey: key.Reveal(),
+			Timeout: m.cfg.HTTPTimeout, UserAgent: "postrider/" + m.Version,
+		},
+		Limiter: limiter, Files: l,
+	})
+}
+
+func (m *Main) rateOptions() ratelimit.Options {
+	return ratelimit.Options{Rate: m.cfg.Rate, FixedRate: m.cfg.RateFixed, Messages: m.cfg.MessagesRate}
+}
+
+// printJSON writes the one object of --json.
+func (m *Main) printJSON(v any) error {
+	enc := json.NewEncoder(m.Stdout)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// say writes a line of prose: to stdout, or to stderr when stdout belongs to
+// --json.
+func (m *Main) say(format string, args ...any) {
+	w := m.Stdout
+	if m.json {
+		w = m.Stderr
+	}
+	fmt.Fprintf(w, format+"\n", args...)
+}

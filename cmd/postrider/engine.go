@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/google/uuid"
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/jobs"
+	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/ratelimit"
+	"github.com/postrider/postrider/scheduler"
+)
+
+// engine is what moves batches: queue, workers and the sweeper's beat, each of
+// them there or not as the role wants it.
+type engine struct {
+	ledger   *ledger.Ledger
+	provider *jobs.Provider
+	redis    redis.UniversalClient
+	limiter  *ratelimit.Limiter
+
+	lock     *flock.Flock   // held while the embedded queue runs here
+	embedded *jobs.Embedded // nil with a real Redis
+	worker   *jobs.Worker
+	beat     *scheduler.Beat
+	queue    *asynq.Client
+}
+
+// roles says which parts of an engine run in this process.
+type roles struct{ worker, scheduler bool }
+
+// errEngineBusy says that another process holds the embedded engine.
+var errEngineBusy = errors.New("another process runs the engine on this data folder")
+
+// openQueue connects to Redis, or starts the embedded one, which only the
+// holder of engine.lock may: errEngineBusy when somebody else is.
+func (m *Main) openQueue(ctx context.Context) (*engine, error) {
+	e := &engine{}
+	if m.cfg.UsesEmbeddedRedis() {
+		if err := os.MkdirAll(m.cfg.DataDir, 0o700); err != nil {
+			return nil, fmt.Errorf("the data folder cannot be made: %w", err)
+		}
+		e.lock = flock.New(filepath.Join(m.cfg.DataDir, "engine.lock"), flock.SetPermissions(0o600))
+		got, err := e.lock.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("taking engine.lock in the data folder: %w", err)
+		}
+		if !got {
+			return nil, errEngineBusy
+		}
+		if e.embedded, err = jobs.StartEmbedded(); err != nil {
+			return nil, errors.Join(err, e.lock.Unlock())
+		}
+		e.redis = redis.NewUniversalClient(e.embedded.Options())
+	} else {
+		opts, err := m.cfg.RedisOptions()
+		if err != nil {
+			return nil, &usageError{err}
+		}
+		e.redis = redis.NewUniversalClient(opts)
+		ping, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		if err := e.redis.Ping(ping).Err(); err != nil {
+			return nil, errors.Join(fmt.Errorf("Redis does not answer: is it running, and is POSTRIDER_REDIS_URL right? %w", err), e.redis.Close())
+		}
+	}
+	e.limiter = ratelimit.New(e.redis, m.rateOptions())
+	return e, nil
+}
+
+// run opens what the roles need on an engine whose queue is open, and starts it.
+func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.Logger, r roles) error {
+	e.ledger = l
+	sender := &jobs.Sender{
+		Ledger: l, Log: log, Name: workerName(),
+		Lease: m.cfg.Lease, HTTPTimeout: m.cfg.HTTPTimeout, RefusalBrake: float64(m.cfg.RefusalBrake) / 100,
+	}
+	if m.cfg.RefusalBrake == 100 {
+		sender.RefusalBrake = 0
+	}
+	if r.worker {
+		p, err := m.openProvider(l, e.limiter)
+		if err != nil {
+			return err
+		}
+		e.provider, sender.Provider = p, p
+		e.worker = &jobs.Worker{Sender: sender, Redis: e.redis, Log: log, Concurrency: map[campaign.Channel]int{
+			campaign.SMS: m.cfg.ConcurrencySMS, campaign.MMS: m.cfg.ConcurrencyMMS,
+			campaign.Letter: m.cfg.ConcurrencyLetter, campaign.Postcard: m.cfg.ConcurrencyPostcard,
+		}}
+		if err := e.worker.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if r.scheduler {
+		e.queue = asynq.NewClientFromRedisClient(e.redis)
+		e.beat = &scheduler.Beat{Log: log, Dispatcher: &jobs.Dispatcher{
+			Ledger: l, Queue: e.queue, Redis: e.redis, Log: log, TaskTimeout: sender.TaskTimeout(),
+		}}
+		e.beat.Start()
+	}
+	return nil
+}
+
+// close ends everything: no new batches, those in hand are recorded first.
+func (e *engine) close() {
+	if e == nil {
+		return
+	}
+	if e.beat != nil {
+		e.beat.Shutdown()
+	}
+	if e.worker != nil {
+		e.worker.Shutdown()
+	}
+	if e.provider != nil {
+		e.provider.Close()
+	}
+	if e.redis != nil {
+		e.redis.Close() //nolint:errcheck // the process is done with it
+	}
+	if e.embedded != nil {
+		e.embedded.Close()
+	}
+	if e.lock != nil {
+		e.lock.Unlock() //nolint:errcheck // the lock ends with the process in any case
+	}
+}
+
+// workerName tells this process from every other on every machine.
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "worker"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), uuid.NewString()[:8])
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/ledger"
+)
+
+// campaignJSON is what --json shows of a campaign. The keys are a contract.
+type campaignJSON struct {
+	ID      int64            `json:"id"`
+	Name    string           `json:"name"`
+	Channel campaign.Channel `json:"channel"`
+	State   campaign.State   `json:"state"`
+	Reason  string           `json:"reason"`
+	ledger.Counts
+	Quoted   campaign.Micros  `json:"quoted"`
+	Spent    campaign.Micros  `json:"spent"`
+	Reserved campaign.Micros  `json:"reserved"`
+	Budget   *campaign.Micros `json:"budget,omitempty"`
+	Currency string           `json:"currency"`
+	Created  time.Time        `json:"created"`
+	StartAt  *time.Time       `json:"start_at,omitempty"`
+	Started  *time.Time       `json:"started,omitempty"`
+	Ended    *time.Time       `json:"ended,omitempty"`
+
+	Refusals    map[string]int `json:"refusals,omitempty"`
+	Suppression map[string]int `json:"suppressions,omitempty"`
+}
+
+// describe reads a campaign as --json shows it.
+func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, error) {
+	c, err := l.Campaign(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := l.Counts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	out := &campaignJSON{
+		ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: counts,
+		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
+		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
+	}
+	if counts.Rejected+counts.Suppressed > 0 {
+		reasons, err := l.CountReasons(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out.Refusals, out.Suppression = reasons[campaign.Rejected], reasons[campaign.Suppressed]
+	}
+	return out, nil
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// exitFor is the exit code of a command that was to bring a campaign to its
+// end.
+func exitFor(c *campaignJSON) int {
+	switch {
+	case c.State == campaign.Completed && c.Rejected > 0:
+		return exitRefused
+	case c.State == campaign.Completed:
+		return exitDone
+	case c.State == campaign.Failed:
+		return exitFailed
+	}
+	return exitStopped
+}
+
+// printReport writes the fate of a campaign's recipients as prose that adds up.
+func (m *Main) printReport(c *campaignJSON) {
+	head := fmt.Sprintf("Campaign %d %q (%s) is %s", c.ID, c.Name, c.Channel, c.State)
+	if c.Reason != "" {
+		head += ": " + c.Reason
+	}
+	m.say("%s", head)
+	for _, row := range []struct {
+		name string
+		n    int
+		note string
+	}{
+		{"accepted", c.Accepted, ""},
+		{"delivered", c.Delivered, ""},
+		{"undelivered", c.Undelivered, ""},
+		{"rejected", c.Rejected, list(c.Refusals)},
+		{"suppressed", c.Suppressed, list(c.Suppression)},
+		{"cancelled", c.Cancelled, ""},
+		{"unknown", c.Unknown, "sent, but the answer was lost; never sent again before it is found out"},
+		{"in flight", c.InFlight, ""},
+		{"pending", c.Pending, ""},
+	} {
+		if row.n == 0 && row.name != "accepted" {
+			continue
+		}
+		if row.note != "" {
+			row.note = "   " + row.note
+		}
+		m.say("  %12s  %s%s", number(row.n), row.name, row.note)
+	}
+	m.say("  %12s  in all", number(c.Total))
+	money := fmt.Sprintf("quoted %s, charged %s", c.Quoted, c.Spent)
+	if c.Reserved != 0 {
+		money += fmt.Sprintf(", reserved for what is in flight or unknown %s", c.Reserved)
+	}
+	m.say("  %s %s", money, c.Currency)
+}
+
+// list writes counts by reason, the largest first.
+func list(counts map[string]int) string {
+	type one struct {
+		reason string
+		n      int
+	}
+	all := make([]one, 0, len(counts))
+	for r, n := range counts {
+		if r == "" {
+			r = "no reason given"
+		}
+		all = append(all, one{r, n})
+	}
+	sort.Slice(all, func(i, j int) bool {
+		if all[i].n != all[j].n {
+			return all[i].n > all[j].n
+		}
+		return all[i].reason < all[j].reason
+	})
+	parts := make([]string, len(all))
+	for i, o := range all {
+		parts[i] = fmt.Sprintf("%s %s", o.reason, number(o.n))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// number writes 12,345.
+func number(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
