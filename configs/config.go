@@ -352,11 +352,6 @@ func (l *loader) resolve(c *Config) {
 	case !c.UsesPostgres():
 		c.DatabaseURL = NewSecret(l.path(c.DatabaseURL.Reveal()))
 	}
-	if c.Lease <= c.HTTPTimeout {
-		l.problem("lease", c.origins["lease"],
-			"%s must be longer than http_timeout, which is %s (%s): a batch would be given to another worker while its request is under way",
-			c.Lease, c.HTTPTimeout, c.origins["http_timeout"])
-	}
 }
 
 // path makes p absolute: ~/ is the home directory, and relative is relative to

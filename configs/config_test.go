@@ -83,7 +83,7 @@ func TestDefaults(t *testing.T) {
 		Settle:           90 * time.Second,
 		Rate:             1,
 
-		Lease:          2 * time.Minute,
+		Lease:          15 * time.Second,
 		ConcurrencySMS: 4, ConcurrencyMMS: 2, ConcurrencyLetter: 2, ConcurrencyPostcard: 2, ConcurrencyControl: 2,
 		RefusalBrake: 20,
 
@@ -130,7 +130,7 @@ func TestFlagsOverEnvironmentOverFileOverDefaults(t *testing.T) {
 		"rate":               "0.5 from flag --rate",
 		"log_level":          "warn from " + file + ":4", // an empty variable is not set
 		"clicksend_username": "someone from variable CLICKSEND_USERNAME",
-		"lease":              "2m0s from default",
+		"lease":              "15s from default",
 	} {
 		if got[key] != want {
 			t.Errorf("%s is %s, want %s", key, got[key], want)
@@ -224,7 +224,6 @@ func TestRefusals(t *testing.T) {
 		"sentinel, no master":     {env: []string{"POSTRIDER_REDIS_URL=redis-sentinel://a,b"}, want: []string{"master=NAME"}},
 		"sentinel, option":        {env: []string{"POSTRIDER_REDIS_URL=redis-sentinel://a?mastre=x"}, want: []string{`"mastre"`, "master, db, tls"}},
 		"cluster, database":       {env: []string{"POSTRIDER_REDIS_URL=redis-cluster://a/1"}, want: []string{"options only"}},
-		"lease within time-out":   {file: "lease: 20s", want: []string{"FILE:1", "http_timeout, which is 30s (default)"}},
 		"password":                {env: []string{"POSTRIDER_WEB_PASSWORD=hush"}, want: []string{"8 characters"}},
 		"secret, also by file":    {env: []string{"CLICKSEND_API_KEY=hush", "CLICKSEND_API_KEY_FILE=x"}, want: []string{"CLICKSEND_API_KEY", "keep one"}},
 		"secret, file missing":    {env: []string{"CLICKSEND_API_KEY_FILE=absent"}, want: []string{"variable CLICKSEND_API_KEY_FILE", "absent", "no such file"}},
