@@ -13,7 +13,6 @@ import (
 // no functions, no loops, no nesting, and no way to write {{ or }} literally.
 type template struct {
 	pieces []piece
-	size   int // bytes of the literal text
 }
 
 // piece is literal text, or a place when field is not empty.
@@ -34,7 +33,6 @@ func compileTemplate(text string) (*template, error) {
 	literal := func(s string) {
 		if s != "" {
 			t.pieces = append(t.pieces, piece{text: s})
-			t.size += len(s)
 		}
 	}
 	for at := 0; at < len(text); {
@@ -164,15 +162,4 @@ func (t *template) literal() string {
 		}
 	}
 	return b.String()
-}
-
-// fixed reports whether the template has no fields, so that everybody gets the
-// same.
-func (t *template) fixed() bool {
-	for _, p := range t.pieces {
-		if p.field != "" {
-			return false
-		}
-	}
-	return true
 }
