@@ -2,6 +2,7 @@ package services
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 )
 
@@ -39,38 +41,46 @@ func TestServersDieWithTheProgramThatStartedThem(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var servers []net.Conn
+	addrs := map[string]string{}
 	lines := bufio.NewScanner(out)
-	for len(servers) < 2 && lines.Scan() {
-		addr, ok := strings.CutPrefix(lines.Text(), "server at ")
-		if !ok {
-			continue
+	for len(addrs) < 2 && lines.Scan() {
+		if server, addr, ok := strings.Cut(lines.Text(), " listens on "); ok {
+			addrs[server] = addr
 		}
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		servers = append(servers, conn)
 	}
-	if len(servers) < 2 {
+	if len(addrs) < 2 {
 		t.Fatal("the other program did not start its servers")
 	}
+	redisConn, err := net.Dial("tcp", addrs["redis"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer redisConn.Close()
+	postgresConn, err := pgx.Connect(t.Context(), addrs["postgres"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer postgresConn.Close(context.WithoutCancel(t.Context()))
+
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err == nil {
 		t.Fatal("the killed program says that it ended well")
 	}
-	for _, conn := range servers {
-		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		// The server says nothing to a client that says nothing: the read ends when
-		// the kernel closes the connection of a dead server.
-		if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("the server at %s outlived its program", conn.RemoteAddr())
-		}
+	// Neither server says anything to a client that says nothing: what ends the wait
+	// is the kernel, which closes the connections of the dead.
+	const patience = 30 * time.Second
+	if err := redisConn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := redisConn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("Redis outlived the program that started it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if _, err := postgresConn.WaitForNotification(ctx); ctx.Err() != nil {
+		t.Errorf("PostgreSQL outlived the program that started it: %v", err)
 	}
 }
 
@@ -84,7 +94,7 @@ func startOrphans(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("\nserver at %s\nserver at %s\n", r.Addr, p.Addr)
+	fmt.Printf("\nredis listens on %s\npostgres listens on %s\n", r.Addr, p.URL("postgres"))
 	select {}
 }
 
