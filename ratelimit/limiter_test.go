@@ -497,6 +497,33 @@ func TestKeysEndByThemselvesAndStayInOneSlot(t *testing.T) {
 	}
 }
 
+func TestItWorksInARedisCluster(t *testing.T) {
+	t.Parallel()
+	addr := startRedis(t, "--cluster-enabled", "yes").addr
+	ctx := t.Context()
+	if err := client(t, addr).Do(ctx, "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	l := New(rdb, Options{Rate: 20})
+	for { // the cluster takes a moment to call itself up
+		err := l.Wait(ctx, sms, 1)
+		if err == nil {
+			break
+		}
+		if !strings.Contains(err.Error(), "CLUSTERDOWN") {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Learn(ctx, sms, Info{Status: 200, Limit: 20, Remaining: 19, Reset: time.Now().Add(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := l.Rate(ctx, sms); err != nil || r > 0.34 {
+		t.Errorf("paces at %.2f a second, error %v", r, err)
+	}
+}
+
 // stores are the three places a budget can live in.
 func stores(t *testing.T) map[string]redis.UniversalClient {
 	return map[string]redis.UniversalClient{
@@ -517,7 +544,7 @@ func busiestSecond(left []time.Time) int {
 
 func redisKey(k Key) string { return newRedisStore(nil, "postrider:").key(k) }
 
-func client(t *testing.T, addr string) *redis.Client {
+func client(t testing.TB, addr string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, Protocol: 2})
 	t.Cleanup(func() { _ = c.Close() })
@@ -531,11 +558,12 @@ type redisServer struct {
 
 // startRedis starts a redis-server that keeps nothing on disk and ends with the
 // test.
-func startRedis(t *testing.T) redisServer {
+func startRedis(t testing.TB, more ...string) redisServer {
 	t.Helper()
 	port := freePort(t)
-	cmd := exec.Command("redis-server", "--port", strconv.Itoa(port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	args := append([]string{"--port", strconv.Itoa(port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, more...)
+	cmd := exec.Command("redis-server", args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("these tests need redis-server (apt install redis-server): %v", err)
 	}
@@ -557,7 +585,7 @@ func startRedis(t *testing.T) redisServer {
 	}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
