@@ -87,7 +87,7 @@ func newAccounts(o *Options) map[string]*account {
 }
 
 // authenticate finds the account of a request: HTTP Basic, or the same token
-// under Bearer, which some of the documents' samples show.
+// under Bearer, which some of the documents' samples show. s.mu must be held.
 func (s *Server) authenticate(r *http.Request) (*account, *apiError) {
 	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") && !strings.EqualFold(scheme, "Bearer") {

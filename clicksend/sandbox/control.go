@@ -25,10 +25,12 @@ import (
 // absent); its lines hold channel, message_id, to or address, custom_string,
 // body, price, parts, status, accepted and due.
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
 	a, fail := s.authenticate(r)
-	if fail == nil && a != s.demoAccount() {
+	if fail == nil && a != s.demo {
 		fail = unauthorized()
 	}
+	s.mu.Unlock()
 	if fail != nil {
 		w.Header().Set("Www-Authenticate", `Basic realm="ClickSend sandbox"`)
 		writeError(w, fail)
@@ -57,12 +59,6 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	default:
 		writeError(w, notFound("The sandbox has GET stats, faults, history, rate and messages, PUT faults, history and rate, and POST reset under /_sandbox/."))
 	}
-}
-
-func (s *Server) demoAccount() *account {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.demo
 }
 
 func (s *Server) currentFaults() Faults {

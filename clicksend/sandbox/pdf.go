@@ -74,9 +74,14 @@ func countPages(text []byte) (root, leaves int) {
 	return root, leaves
 }
 
+// maxDict bounds how far a dictionary is followed to either side.
+const maxDict = 256 << 10
+
 // enclosingDict returns the dictionary << ... >> around a position, as far as
 // it can be seen.
 func enclosingDict(text []byte, at int) []byte {
+	start := max(at-maxDict, 0)
+	text, at = text[start:min(at+maxDict, len(text))], at-start
 	from, depth := at, 0
 	for ; from > 0; from-- {
 		switch {

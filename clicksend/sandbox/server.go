@@ -273,7 +273,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	buf := s.bufs.Get().(*buffers)
 	defer s.bufs.Put(buf)
-	q := &call{s: s, r: r, now: s.opts.Clock(), buf: buf}
+	q := &call{s: s, r: r, buf: buf}
 	rt, param, known := s.routes.find(r.Method, r.URL.Path[len("/v3"):])
 	q.route, q.param = rt, param
 	endpoint := "unknown"
@@ -283,6 +283,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	bodyErr := q.readBody(w)
 
 	s.mu.Lock()
+	q.now = s.opts.Clock() // under the lock, so that moments and counts go in one order
 	s.count.all.add(q.now)
 	s.count.endpoint(endpoint).meter.add(q.now)
 	fail := q.admit(w.Header(), known, bodyErr)
@@ -393,6 +394,7 @@ func (q *call) before(w http.ResponseWriter) *apiError {
 		reset(w)
 	case d.has[faultSlow]:
 		q.wait(d.slowBy)
+		q.now = q.s.opts.Clock()
 	}
 	return nil
 }

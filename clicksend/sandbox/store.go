@@ -83,7 +83,6 @@ type store struct {
 	next    uint64 // of the next one
 	held    []uint64
 	anyHeld bool   // some kept message was accepted for later
-	refused bool   // some kept message was refused
 	version uint64 // goes up with every change
 }
 
@@ -117,9 +116,7 @@ func (s *store) add(r row, fields *[textCount][]byte) uint64 {
 	seq := s.next
 	s.next++
 	s.version++
-	if r.flags&flagRefused != 0 {
-		s.refused = true
-	} else if int64(r.due) > r.at/1000 {
+	if r.flags&flagRefused == 0 && int64(r.due) > r.at/1000 {
 		s.held = append(s.held, seq)
 		s.anyHeld = true
 	}
