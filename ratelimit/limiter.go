@@ -75,7 +75,8 @@ type Key struct {
 type Options struct {
 	// Rate is requests per second and endpoint, until the provider's headers
 	// teach otherwise. It may be below 1. 0 means the default of 1; negative
-	// (Unlimited) or +Inf means no limit, and then headers are not heeded either.
+	// (Unlimited) or +Inf means no limit, and then, unless Messages limits,
+	// headers are not heeded either.
 	Rate float64
 	// FixedRate makes Rate a cap: headers may slow an endpoint down, but never
 	// speed it up beyond Rate.
