@@ -135,8 +135,6 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	}
 	q := Quote{Refusals: map[string]int{}, Quote: ledger.Quote{Basis: "exact", Currency: c.Currency}}
 	results := make(chan batchQuote)
-	stop := keepPlanning(ctx, l, c.ID)
-	defer stop()
 	whole := ctx
 	work, ctx := errgroup.WithContext(whole)
 	var batches errgroup.Group
@@ -206,8 +204,9 @@ func SkipQuote(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, actor 
 	return q, l.SetQuote(ctx, c, q.Quote, actor)
 }
 
-// keepPlanning shows the ledger that the planner lives, until it is stopped.
-func keepPlanning(ctx context.Context, l *ledger.Ledger, id int64) (stop func()) {
+// KeepPlanning shows the ledger that somebody still works on a campaign that
+// has not started, until it is stopped. What nobody works on is discarded.
+func KeepPlanning(ctx context.Context, l *ledger.Ledger, id int64) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

@@ -113,3 +113,32 @@ type answer struct {
 	total    clicksend.Amount
 	currency string
 }
+
+// Rate is how many requests a second may be sent on a channel now, as
+// configured or as the provider's headers taught; 0 or less is no limit.
+func (p *Provider) Rate(ctx context.Context, c campaign.Channel) (float64, error) {
+	return p.limiter.Rate(ctx, ratelimit.Key{Account: p.rateKey, Endpoint: sendEndpoint(c)})
+}
+
+// testReference marks a message that belongs to no campaign.
+const testReference = "postrider-test"
+
+// SendOne sends one rendered message outside any campaign, once.
+func (p *Provider) SendOne(ctx context.Context, c *campaign.Content, m campaign.Message) (*clicksend.Outcome, error) {
+	j := &job{content: c, messages: []outgoing{{reference: testReference, message: m}}}
+	var err error
+	if j.urls, err = p.FileURLs(ctx, c, c.FileKey()); err != nil {
+		return nil, err
+	}
+	if err := p.Wait(ctx, sendEndpoint(c.Channel), 1); err != nil {
+		return nil, err
+	}
+	ans, err := p.Send(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	if rows := match(j.messages, ans.rows); rows[0] >= 0 {
+		return &ans.rows[rows[0]], nil
+	}
+	return nil, &clicksend.Error{Kind: clicksend.UnknownOutcome, Op: sendEndpoint(c.Channel), Message: "the answer does not speak of the message"}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/ratelimit"
 )
 
 // Sender takes one batch from the queue to the ledger's record of its
@@ -138,6 +139,10 @@ func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.D
 		return nil, 0, err
 	}
 	if err := s.Provider.Wait(waitCtx, sendEndpoint(j.content.Channel), len(j.messages)); err != nil {
+		var we *ratelimit.WaitError
+		if errors.As(err, &we) {
+			return nil, we.RetryAfter, &budgetError{err} // somebody else may have the batch meanwhile
+		}
 		return nil, 0, &budgetError{err}
 	}
 	return j, 0, nil

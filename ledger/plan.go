@@ -111,15 +111,15 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 // renewPlan shows that the planner lives. A draft that was discarded meanwhile
 // is an error.
 func (l *Ledger) renewPlan(ctx context.Context, tx *tx, id, now int64) error {
-	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state = 'draft'`, now+plannerLease.Milliseconds(), id))
+	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), id))
 	if errors.Is(err, ErrLostLease) {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is no draft any more: its planning was taken for dead and discarded; send again", id)
 	}
 	return err
 }
 
-// KeepPlanning shows that the planner of a draft lives, while it waits for
-// something else, such as prices.
+// KeepPlanning shows that somebody still works on a campaign that has not
+// started: waits for prices, or for a yes.
 func (l *Ledger) KeepPlanning(ctx context.Context, id int64) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
@@ -268,7 +268,7 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 		if err != nil {
 			return fmt.Errorf("storing the quote: %w", err)
 		}
-		_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET quoted = $1, currency = CASE WHEN $2 = '' THEN currency ELSE $2 END, lease_until = 0 WHERE id = $3`, int64(q.Total), q.Currency, c.ID)
+		_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET quoted = $1, currency = CASE WHEN $2 = '' THEN currency ELSE $2 END WHERE id = $3`, int64(q.Total), q.Currency, c.ID)
 		if err != nil {
 			return fmt.Errorf("storing the quote: %w", err)
 		}
@@ -276,14 +276,14 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 	})
 }
 
-// DiscardHalfPlans deletes every draft, and every half import, whose process
-// has died. It returns how many campaigns and lists went.
+// DiscardHalfPlans deletes every campaign that has not started, and every half
+// import, whose process has died. It returns how many campaigns and lists went.
 func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, err error) {
 	now, err := l.Now(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'draft' AND lease_until <= $1`, now.UnixMilli())
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state IN ('draft', 'quoted') AND lease_until <= $1`, now.UnixMilli())
 	if err != nil {
 		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
 	}
@@ -292,7 +292,7 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
 	}
 	for _, id := range drafts {
-		if err := l.DiscardDraft(ctx, id); err != nil {
+		if err := l.DiscardUnstarted(ctx, id); err != nil {
 			return campaigns, lists, err
 		}
 		campaigns++
@@ -316,22 +316,22 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 	return campaigns, lists, nil
 }
 
-// DiscardDraft deletes a draft, its half plan, and its audience if nobody else
-// uses it: nothing of it stays.
-func (l *Ledger) DiscardDraft(ctx context.Context, id int64) error {
+// DiscardUnstarted deletes a campaign that has not been approved, its plan, and
+// its audience if nobody else uses it: nothing of it stays.
+func (l *Ledger) DiscardUnstarted(ctx context.Context, id int64) error {
 	c, err := l.Campaign(ctx, id)
 	if err != nil {
 		return err
 	}
 	// From here on the planner, should it still live, fails at its next chunk.
 	err = l.store.write(ctx, func(tx *tx) error {
-		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0, state = 'failed', reason = 'its planning was interrupted' WHERE id = $1 AND state = 'draft'`, id))
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0, state = 'failed', reason = 'it was given up before its start' WHERE id = $1 AND state IN ('draft', 'quoted')`, id))
 	})
 	if errors.Is(err, ErrLostLease) {
-		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not a draft", id, c.State)
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not been approved can be discarded", id, c.State)
 	}
 	if err != nil {
-		return fmt.Errorf("discarding the draft of campaign %d: %w", id, err)
+		return fmt.Errorf("discarding campaign %d: %w", id, err)
 	}
 	steps := []string{
 		`DELETE FROM recipients WHERE id IN (SELECT r.id FROM recipients r JOIN batches b ON b.id = r.batch_id WHERE b.campaign_id = $1 LIMIT 20000)`,
@@ -342,7 +342,7 @@ func (l *Ledger) DiscardDraft(ctx context.Context, id int64) error {
 	}
 	for _, step := range steps {
 		if err := l.deleteInPieces(ctx, step, id); err != nil {
-			return fmt.Errorf("discarding the draft of campaign %d: %w", id, err)
+			return fmt.Errorf("discarding campaign %d: %w", id, err)
 		}
 	}
 	li, err := l.List(ctx, c.ListID)

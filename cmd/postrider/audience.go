@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/importer"
+	"github.com/postrider/postrider/ledger"
+)
+
+// importRequest is a file that is to become a list.
+type importRequest struct {
+	Name     string // of the list; empty: the audience of one campaign
+	File     string
+	Country  string // of national numbers; may be empty
+	Identity importer.Identity
+}
+
+// importResult is what an import came to.
+type importResult struct {
+	List        *ledger.List
+	RejectsFile string // lists every dropped row; empty when none was dropped
+	Summary     importer.Summary
+}
+
+// identityFor is what makes two rows the same recipient on a channel.
+func identityFor(c campaign.Channel) importer.Identity {
+	if c.IsPhone() {
+		return importer.ByNumber
+	}
+	return importer.ByPost
+}
+
+// importAudience reads a file into a list, whole or not at all.
+func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importRequest) (*importResult, error) {
+	file, err := os.Open(m.path(r.File))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, campaign.Errorf(campaign.CodeNotFound, "%s: there is no such file (in %s); a stored list is named list:NAME", r.File, filepath.Dir(m.path(r.File)))
+	case err != nil:
+		return nil, campaign.Errorf(campaign.CodeInvalid, "%s cannot be opened: %v", r.File, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, campaign.Errorf(campaign.CodeInvalid, "%s is a folder: name a CSV file", r.File)
+	}
+	optedOut, err := l.OptedOut(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w, err := l.CreateList(ctx, r.Name, filepath.Base(r.File), r.Identity.String())
+	if err != nil {
+		return nil, err
+	}
+	rejects := &rejectsFile{path: m.rejectsPath(r.File)}
+	bar := m.newMeter("importing "+filepath.Base(r.File), "rows")
+	sum, err := importer.Import(ctx, file, w, importer.Options{
+		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity,
+		OptedOut: func(phone string) bool { return optedOut[phone] },
+		Reject:   rejects.write,
+		Progress: func(p importer.Progress) { bar.report(p.Rows, estimate(p, info.Size())) },
+	})
+	bar.end()
+	if err = errors.Join(err, rejects.close()); err != nil {
+		// The caller's context may have ended; the half list goes all the same.
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return nil, errors.Join(err, w.Abort(clean))
+	}
+	list, err := w.Finish(ctx, ledger.ListCounts{
+		Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &importResult{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
+}
+
+// estimate is how many rows the file will have had, by the bytes read so far.
+func estimate(p importer.Progress, size int64) int {
+	if p.Bytes == 0 || p.Rows == 0 || size == 0 {
+		return 0
+	}
+	return max(p.Rows, int(float64(p.Rows)*float64(size)/float64(p.Bytes)))
+}
+
+// rejectsPath is where dropped rows are listed: beside where the user stands.
+func (m *Main) rejectsPath(file string) string {
+	base := filepath.Base(file)
+	return m.path(strings.TrimSuffix(base, filepath.Ext(base)) + ".rejects.csv")
+}
+
+// rejectsFile is the report of dropped rows. It comes into being with the
+// first of them.
+type rejectsFile struct {
+	path   string
+	file   *os.File
+	report *importer.RejectReport
+}
+
+func (r *rejectsFile) write(reject importer.Reject) error {
+	if r.file == nil {
+		f, err := os.OpenFile(r.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("the report of dropped rows cannot be written here: %w", err)
+		}
+		r.file, r.report = f, importer.NewRejectReport(f)
+	}
+	return r.report.Write(reject)
+}
+
+func (r *rejectsFile) close() error {
+	if r.file == nil {
+		return nil
+	}
+	return errors.Join(r.report.Close(), r.file.Close())
+}
+
+func (r *rejectsFile) name() string {
+	if r.file == nil {
+		return ""
+	}
+	return r.path
+}

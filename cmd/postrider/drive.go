@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/ledger"
+)
+
+// follow sees to it that a started campaign is sent, and says by whom: by this
+// process where the embedded engine is free, else by the one that holds it, or
+// by the workers on Redis. It waits for the end where this process sends, and
+// where it was asked to.
+func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool) error {
+	c, err := l.Campaign(ctx, id)
+	if err != nil {
+		return err
+	}
+	if c.State == campaign.Scheduled && !wait {
+		m.say("campaign %d starts at %s; `postrider serve` (or worker and scheduler) must be running then", id, c.StartAt.Format(time.RFC3339))
+		return m.showCampaign(ctx, l, id, false)
+	}
+	if m.cfg.UsesEmbeddedRedis() {
+		e, err := m.openQueue(ctx)
+		switch {
+		case err == nil:
+			m.say("campaign %d: sending from this process", id)
+			return m.drive(ctx, l, id, e)
+		case !errors.Is(err, errEngineBusy):
+			return err
+		}
+		m.say("campaign %d: another Postrider process on this data folder sends it", id)
+	} else {
+		m.say("campaign %d: the workers on Redis send it", id)
+		m.warnWithoutWorkers(l, c)
+	}
+	if !wait {
+		m.say("follow it with `postrider campaign status %d --watch`", id)
+		return m.showCampaign(ctx, l, id, false)
+	}
+	return m.drive(ctx, l, id, nil)
+}
+
+// warnWithoutWorkers says so when no worker listens on the queue right now.
+func (m *Main) warnWithoutWorkers(l *ledger.Ledger, c *ledger.Campaign) {
+	opt, err := m.cfg.AsynqRedis()
+	if err != nil {
+		return
+	}
+	inspector := asynq.NewInspector(opt)
+	defer inspector.Close()
+	servers, err := inspector.Servers()
+	if err == nil && len(servers) == 0 {
+		fmt.Fprintln(m.Stderr, "postrider: no worker is running at the moment: start `postrider worker` and `postrider scheduler` (or `postrider serve`); the campaign waits for them")
+	}
+}
+
+// showCampaign prints where a campaign stands, and with final sets the exit
+// code that belongs to its end.
+func (m *Main) showCampaign(ctx context.Context, l *ledger.Ledger, id int64, final bool) error {
+	out, err := describe(ctx, l, id)
+	if err != nil {
+		return err
+	}
+	if final {
+		m.exitCode = exitFor(out)
+	}
+	if m.json {
+		return m.printJSON(out)
+	}
+	if final {
+		m.printReport(out)
+	}
+	return nil
+}
+
+// drive brings a campaign to its end with the given engine, or watches others
+// do it when e is nil, taking the embedded engine over should it come free.
+// Ctrl-C takes no new batches, records those in flight, and names the command
+// that goes on.
+func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine) (err error) {
+	defer func() { e.close() }()
+	start := func() error {
+		return m.run(ctx, e, l, m.log(), roles{worker: true, scheduler: true})
+	}
+	if e != nil {
+		if err := start(); err != nil {
+			return err
+		}
+	}
+	bar := m.newMeter("sending", "recipients")
+	first := true
+	for {
+		c, counts, over, err := m.standing(ctx, l, id)
+		if err == nil {
+			done := counts.Total - counts.Left()
+			if first {
+				bar.first, first = done, false
+			}
+			bar.report(done, counts.Total)
+			if over {
+				break
+			}
+			_ = c
+		} else if ctx.Err() == nil {
+			// The database is away for a moment: the workers wait for it, too.
+			m.log().Warn("the campaign's standing cannot be read just now", "error", err)
+		}
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-ctx.Done():
+			bar.end()
+			return m.interrupted(ctx, l, id, e)
+		}
+		if e == nil && m.cfg.UsesEmbeddedRedis() {
+			taken, err := m.openQueue(ctx)
+			if err == nil {
+				m.say("campaign %d: the other process has gone; sending from this one", id)
+				e = taken
+				if err := start(); err != nil {
+					return err
+				}
+			} else if !errors.Is(err, errEngineBusy) {
+				return err
+			}
+		}
+	}
+	bar.end()
+	return m.showCampaign(ctx, l, id, true)
+}
+
+// standing reads a campaign and whether nothing more happens to it by itself.
+func (m *Main) standing(ctx context.Context, l *ledger.Ledger, id int64) (*ledger.Campaign, ledger.Counts, bool, error) {
+	c, err := l.Campaign(ctx, id)
+	if err != nil {
+		return nil, ledger.Counts{}, false, err
+	}
+	counts, err := l.Counts(ctx, id)
+	if err != nil {
+		return nil, counts, false, err
+	}
+	over := c.State.Final() ||
+		c.State == campaign.Paused && counts.InFlight == 0 ||
+		(c.State == campaign.Sending || c.State == campaign.Cancelling) && counts.Left() == 0
+	return c, counts, over, nil
+}
+
+// interrupted ends a drive at Ctrl-C.
+func (m *Main) interrupted(ctx context.Context, l *ledger.Ledger, id int64, e *engine) error {
+	if e == nil {
+		return stopf("stopped watching; campaign %d goes on elsewhere: `postrider campaign status %d --watch`", id, id)
+	}
+	e.close()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := m.showCampaign(last, l, id, true); err != nil {
+		return err
+	}
+	m.exitCode = exitStopped
+	fmt.Fprintf(m.Stderr, "postrider: stopped; nothing is lost. `postrider serve` goes on with campaign %d, `postrider campaign cancel %d` ends it\n", id, id)
+	return nil
+}
