@@ -143,8 +143,9 @@ type guardKey struct{}
 // before the first byte of the request is handed to the operating system. When
 // it returns an error nothing is written and the call fails with an error of
 // kind NotSent that wraps the guard's. The guard runs on a goroutine of its
-// own, may not use the same context to call the client, and should be quick:
-// its time counts towards the request's deadline, which is asked again after it.
+// own. Its time counts towards the request's deadline, which is asked again
+// after it; the call does not wait for it beyond that, and what it then answers
+// is ignored. It must not call the client with the context it is in.
 func WithGuard(ctx context.Context, guard func() error) context.Context {
 	return context.WithValue(ctx, guardKey{}, guard)
 }

@@ -93,13 +93,22 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	conn.owner.Store(a)
 }
 
-// admit asks the guard, once.
+// admit asks the guard, once. A guard that does not answer before the context
+// ends is waited for no longer: net/http would let it hold the whole call.
 func (a *attempt) admit() error {
 	a.asked.Do(func() {
 		if a.guard == nil {
 			return
 		}
-		if err := a.guard(); err != nil {
+		answer := make(chan error, 1)
+		go func() { answer <- a.guard() }()
+		var err error
+		select {
+		case err = <-answer:
+		case <-a.ctx.Done():
+			err = a.ctx.Err()
+		}
+		if err != nil {
 			a.mu.Lock()
 			a.end(err)
 			a.mu.Unlock()
