@@ -60,8 +60,12 @@ func pdfPages(pdf []byte) int {
 // countPages reads the last page tree root's /Count and counts page objects.
 func countPages(text []byte) (root, leaves int) {
 	leaves = len(pdfPageType.FindAll(text, -1))
+	budget := 64 << 20 // bytes of dictionaries: a hostile file must not take for ever
 	for _, at := range pdfPagesType.FindAllIndex(text, -1) {
 		dict := enclosingDict(text, at[0])
+		if budget -= len(dict); budget < 0 {
+			break
+		}
 		if bytes.Contains(dict, []byte("/Parent")) {
 			continue
 		}
@@ -82,32 +86,32 @@ const maxDict = 256 << 10
 func enclosingDict(text []byte, at int) []byte {
 	start := max(at-maxDict, 0)
 	text, at = text[start:min(at+maxDict, len(text))], at-start
-	from, depth := at, 0
-	for ; from > 0; from-- {
-		switch {
-		case bytes.HasPrefix(text[from:], []byte("<<")):
-			depth--
-			if from--; depth < 0 {
-				from++
-				goto opened
-			}
-		case bytes.HasPrefix(text[from:], []byte(">>")):
+	from, depth := 0, 0
+	for i := at - 2; i >= 0 && depth >= 0; i-- {
+		switch string(text[i : i+2]) {
+		case ">>":
 			depth++
-			from--
+			i--
+		case "<<":
+			depth--
+			from = i
+			i--
 		}
 	}
-opened:
+	if depth >= 0 {
+		from = 0 // no beginning in sight
+	}
 	depth = 0
-	for to := max(from, 0); to < len(text); to++ {
-		switch {
-		case bytes.HasPrefix(text[to:], []byte("<<")):
+	for i := from; i+2 <= len(text); i++ {
+		switch string(text[i : i+2]) {
+		case "<<":
 			depth++
-			to++
-		case bytes.HasPrefix(text[to:], []byte(">>")):
-			to++
-			if depth--; depth == 0 {
-				return text[from : to+1]
+			i++
+		case ">>":
+			if depth--; depth <= 0 {
+				return text[from : i+2]
 			}
+			i++
 		}
 	}
 	return text[from:]

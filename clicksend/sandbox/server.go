@@ -1,13 +1,3 @@
-// Package sandbox is the ClickSend REST API v3 as a server, for demos, tests
-// and rehearsals. It behaves as the provider's documents say
-// (shared/api/semantics.md), down to the dress that each number wears, keeps
-// what it accepted, counts what a sender must not do, and misbehaves on demand
-// (Faults). Nothing is ever sent anywhere.
-//
-// It serves the API under /v3, uploaded files under /files/ and its own
-// controls under /_sandbox/ (see control.go). A group of operations is a file
-// of its own with a function that returns its routes; New lists these
-// functions.
 package sandbox
 
 import (
