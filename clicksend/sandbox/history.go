@@ -276,6 +276,17 @@ func (q *call) pick(ch channel, find *search, p *page) []uint64 {
 	} else if find.dated {
 		plain = false
 	}
+	for _, f := range find.fields {
+		if f.name == "message_id" && !find.any { // the id tells where the row is
+			h, l, ok := parseUUID(f.value)
+			space, seq, known := q.s.ids.seq(h, l)
+			if ok && known && space == ch && seq >= lo && seq < hi {
+				lo, hi = seq, seq+1
+			} else {
+				hi = lo
+			}
+		}
+	}
 	var seqs []uint64
 	if !plain || len(find.fields) > 0 {
 		seqs = q.view(ch, find, order, desc, lo, hi)

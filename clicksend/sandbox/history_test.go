@@ -170,6 +170,9 @@ func TestTheHistoryIsSearchedByTheColumnsItKnows(t *testing.T) {
 		"q=from:other,status:scheduled&operator=OR":           "+61412345672 +61412345673",
 		"q=to:+61412345672":                                   "+61412345672",
 		"q=message_id:" + strings.ToLower(id):                 "+61412345672",
+		"q=message_id:nonsense":                               "",
+		"q=message_id:nonsense,to:+61412345671&operator=OR":   "+61412345671",
+		"q=message_id:" + id + ",from:acme":                   "",
 		"q=status_code:201":                                   "",
 		"q=" + url.QueryEscape("subaccount_id:1,from:Nobody"): "",
 	} {
