@@ -57,13 +57,16 @@ func readEnvelope(body []byte, bare bool) (envelope, error) {
 	var env envelope
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	value := jsontext.Value(body)
-	if !value.IsValid(lenient) {
-		return env, errNotJSON
-	}
 	if value.Kind() == '{' {
 		if err := json.Unmarshal(body, &env, lenient); err != nil {
-			return envelope{}, errNoEnvelope
+			var semantic *json.SemanticError
+			if errors.As(err, &semantic) {
+				return envelope{}, errNoEnvelope
+			}
+			return envelope{}, errNotJSON
 		}
+	} else if !value.IsValid(lenient) {
+		return envelope{}, errNotJSON
 	}
 	if env.HTTPCode == 0 && env.Code == "" {
 		if bare {
@@ -203,6 +206,9 @@ func decodeRows[R any, P interface {
 	if kind := v.Kind(); kind != '[' && kind != '{' {
 		return nil, errors.New("the rows are not a list")
 	}
+	if rows, ok := plainRows[R](v); ok {
+		return rows, nil
+	}
 	var rows []R
 	dec := jsontext.NewDecoder(bytes.NewBuffer(v), lenient)
 	open, err := dec.ReadToken()
@@ -227,6 +233,23 @@ func decodeRows[R any, P interface {
 		decodeRow[R, P](value, &rows[len(rows)-1])
 	}
 	return rows, nil
+}
+
+// plainRows reads the rows in one pass, if they are an array of objects in
+// which every field can be read: that is nearly always so.
+func plainRows[R any](v jsontext.Value) ([]R, bool) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(v), lenient)
+	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
+		return nil, false
+	}
+	var rows []R
+	for dec.PeekKind() == '{' {
+		rows = append(rows, *new(R))
+		if err := json.UnmarshalDecode(dec, &rows[len(rows)-1], lenient); err != nil {
+			return nil, false
+		}
+	}
+	return rows, dec.PeekKind() == ']'
 }
 
 // decodeRow reads one row; what cannot be read is left empty and named.

@@ -158,7 +158,7 @@ func TestErrorsRepeatNothingOfTheRequestOrItsCredentials(t *testing.T) {
 		c := serve(t, p)
 		_, err1 := c.SMS.Send(t.Context(), sms)
 		// A message that only the words of the recipients' addresses are in.
-		p.body = strings.ReplaceAll(p.body, "+61411222333, 0411 222 333 said 'Dear Mary, 20% off' to mary@example.org: ", "")
+		p.answers(p.status, p.header, strings.ReplaceAll(p.body, "+61411222333, 0411 222 333 said 'Dear Mary, 20% off' to mary@example.org: ", ""))
 		_, err2 := c.Letters.Price(t.Context(), LetterRequest{FileURL: "https://x.test/a.pdf", Recipients: []PostRecipient{recipient}})
 		for i, err := range []error{err1, err2} {
 			if err == nil {

@@ -38,9 +38,8 @@ type provider struct {
 	status int
 	header map[string]string
 	body   string
-	delay  <-chan struct{} // when set, answers wait for it
 
-	mu       sync.Mutex
+	mu       sync.Mutex // once the server runs
 	requests []request
 }
 
@@ -48,17 +47,22 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	p.mu.Lock()
 	p.requests = append(p.requests, request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, string(body)})
+	status, header, answer := p.status, p.header, p.body
 	p.mu.Unlock()
-	if p.delay != nil {
-		<-p.delay
-	}
-	for k, v := range p.header {
+	for k, v := range header {
 		w.Header().Set(k, v)
 	}
-	if p.status != 0 {
-		w.WriteHeader(p.status)
+	if status != 0 {
+		w.WriteHeader(status)
 	}
-	_, _ = io.WriteString(w, p.body)
+	_, _ = io.WriteString(w, answer)
+}
+
+// answers changes the answer.
+func (p *provider) answers(status int, header map[string]string, body string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status, p.header, p.body = status, header, body
 }
 
 // only returns the one request that the server was sent.
@@ -81,9 +85,14 @@ func (p *provider) count() int {
 // serve starts the handler and a client of it.
 func serve(t *testing.T, h http.Handler, change ...func(*Config)) *Client {
 	t.Helper()
+	return clientOf(t, startServer(t, h)+"/v3", change...)
+}
+
+func startServer(t testing.TB, h http.Handler) string {
+	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	return clientOf(t, server.URL+"/v3", change...)
+	return server.URL
 }
 
 func clientOf(t *testing.T, base string, change ...func(*Config)) *Client {

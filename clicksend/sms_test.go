@@ -115,7 +115,7 @@ func TestSMSCancelAllIsHeldToACustomString(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.only(t).Body), &body); err != nil || !reflect.DeepEqual(body, map[string]any{"custom_string": "ref1"}) {
 		t.Errorf("body %v, %v", body, err)
 	}
-	p.body = `{"http_code":200,"response_code":"SUCCESS","data":[]}`
+	p.answers(200, nil, `{"http_code":200,"response_code":"SUCCESS","data":[]}`)
 	if n, err := c.SMS.CancelAll(t.Context(), "ref1"); err != nil || n != 0 {
 		t.Errorf("CancelAll with empty data = %d, %v", n, err)
 	}

@@ -476,7 +476,7 @@ func TestTheRateHeadersArePassedOn(t *testing.T) {
 		cfg.OnRate = func(endpoint string, r RateInfo) { got = append(got, seen{endpoint, r}) }
 	})
 	call := func(status int, header map[string]string) {
-		p.status, p.header = status, header
+		p.answers(status, header, answerBody)
 		_ = sendOne(t.Context(), c)
 	}
 	call(200, nil)
