@@ -146,7 +146,7 @@ func (c *Client) lost(op operation, a *attempt, resp *http.Response, err error) 
 		// The status alone says enough.
 		e.Kind, e.Message = kindOfStatus(resp.StatusCode, op.effect), "its explanation was cut off"
 	case op.effect:
-		e.Kind, e.Message = UnknownOutcome, "the request was sent and no complete answer came: it may have been carried out"
+		e.Kind, e.Message = UnknownOutcome, "the request was written, at least in part, and no complete answer came: it may have been carried out"
 	case errors.Is(err, errTooLong):
 		e.Kind, e.Message = Unreadable, fmt.Sprintf("the answer is longer than %d bytes", c.maxBody)
 		return e

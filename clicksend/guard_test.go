@@ -164,3 +164,28 @@ func TestAGuardThatUsesUpTheTimeLetsNothingBeWritten(t *testing.T) {
 		t.Errorf("%d bytes were written", n)
 	}
 }
+
+func TestAnAnswerToARequestThatWasNeverWrittenIsNotItsAnswer(t *testing.T) {
+	t.Parallel()
+	asked, over := make(chan struct{}), make(chan struct{})
+	s := newRawServer(t, func(c *rawConn) {
+		<-asked
+		c.answer()
+		c.request()
+	})
+	c := clientOf(t, s.url())
+	err := sendOne(WithGuard(t.Context(), func() error {
+		close(asked)
+		<-over
+		return nil
+	}), c)
+	close(over)
+	if KindOf(err) != NotSent {
+		t.Errorf("send: %v", err)
+	}
+	c.Close()
+	s.stop()
+	if n := s.received(); n != 0 {
+		t.Errorf("%d bytes were written", n)
+	}
+}

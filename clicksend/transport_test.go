@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -208,6 +209,34 @@ func TestNoRequestComesTwiceWhileTheServerClosesIdleConnections(t *testing.T) {
 	})
 	if answered < 100 {
 		t.Errorf("only %d of 600 requests were answered: the test proves little", answered)
+	}
+}
+
+func TestNetHTTPIsGivenNoMeansToRepeatASend(t *testing.T) {
+	t.Parallel()
+	c := clientOf(t, "http://127.0.0.1:1/v3")
+	req, err := c.build(t.Context(), operation{name: "POST /sms/send", effect: true, payload: oneSMS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if req.GetBody != nil || req.Body == nil || req.ContentLength <= 0 {
+		t.Errorf("GetBody %v, Body %v, ContentLength %d", req.GetBody != nil, req.Body, req.ContentLength)
+	}
+}
+
+func TestAWriteOfWhichTheKernelTookNothingIsNotSent(t *testing.T) {
+	t.Parallel()
+	a := newAttempt(t.Context())
+	for range 2 {
+		if n, err := a.step(func() (int, error) { return 0, syscall.EPIPE }); n != 0 || err != syscall.EPIPE {
+			t.Errorf("step gives %d, %v", n, err)
+		}
+	}
+	if wrote, _ := a.finish(false); wrote {
+		t.Error("a failed write counts as written")
+	}
+	if _, err := a.step(func() (int, error) { t.Error("written after the end"); return 1, nil }); err == nil {
+		t.Error("a step after the end gives no error")
 	}
 }
 
@@ -455,7 +484,7 @@ func TestAnAnswerBeyondTheBoundIsAnError(t *testing.T) {
 		if err := sendOne(t.Context(), bounded(4096)); KindOf(err) != UnknownOutcome {
 			t.Errorf("chunked=%v: send gives %v", chunked, err)
 		}
-		if _, err := bounded(4096).SMS.Price(t.Context(), oneSMS()); KindOf(err) != Unreadable {
+		if _, err := bounded(4096).SMS.Price(t.Context(), oneSMS()); KindOf(err) != Unreadable || !strings.Contains(err.Error(), "longer than 4096 bytes") {
 			t.Errorf("chunked=%v: price gives %v", chunked, err)
 		}
 		if err := sendOne(t.Context(), bounded(int64(len(big)))); err != nil {
