@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -14,7 +15,7 @@ import (
 
 // Why a request was not written, or not to its end.
 var (
-	errLate   = errors.New("the request's deadline has passed")
+	errLate   = fmt.Errorf("the request came too late to be written: %w", context.DeadlineExceeded)
 	errReplay = errors.New("the connection was lost before an answer came, and the request is not made twice")
 	errEnded  = errors.New("the request has ended")
 )

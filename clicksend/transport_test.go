@@ -414,14 +414,15 @@ func TestAServerThatStopsReadingDoesNotHoldASendBeyondItsDeadline(t *testing.T) 
 	ended := make(chan struct{})
 	var total int64
 	s := newRawServer(t, func(c *rawConn) {
+		_ = c.SetReadBuffer(4096)
 		<-ended
 		// What the kernel held back when the request died must not come now.
 		total, _ = io.Copy(io.Discard, c.reader)
 	})
-	c := clientOf(t, s.url(), func(cfg *Config) { cfg.Timeout = time.Second })
+	c := clientOf(t, s.url(), func(cfg *Config) { cfg.Timeout = 2 * time.Second })
 	messages := make([]SMSMessage, MaxMessages)
 	for i := range messages {
-		messages[i] = SMSMessage{To: "+61411111111", Body: strings.Repeat("x", 20_000)}
+		messages[i] = SMSMessage{To: "+61411111111", Body: strings.Repeat("x", 12_000)}
 	}
 	start := time.Now()
 	_, err := c.SMS.Send(t.Context(), messages)
@@ -435,7 +436,7 @@ func TestAServerThatStopsReadingDoesNotHoldASendBeyondItsDeadline(t *testing.T) 
 	c.Close()
 	s.listener.Close()
 	s.done.Wait()
-	if total >= 20_000_000 {
+	if total >= 12_000_000 {
 		t.Errorf("the server received all of the request: %d bytes", total)
 	}
 }
