@@ -58,7 +58,6 @@ type store interface {
 // tx is a write under way.
 type tx struct {
 	conn *sql.Conn
-	stmt func(ctx context.Context, query string) (*sql.Stmt, error) // nil: prepare nothing
 	exec execer
 }
 

@@ -191,8 +191,6 @@ func (s *sqliteStore) writeLoop() {
 // commit runs a group in one transaction. A write that fails is rolled back
 // alone; when the commit itself fails, every write of the group fails.
 func (s *sqliteStore) commit(group []*sqliteWrite) {
-	// A caller that gives up must not roll back its neighbours: statements run
-	// without the caller's cancellation, which is asked for between writes.
 	ctx := context.Background()
 	if err := s.begin(ctx); err != nil {
 		for _, w := range group {
@@ -200,7 +198,7 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 		}
 		return
 	}
-	t := &tx{conn: s.writer, exec: s.writer, stmt: s.prepared}
+	t := &tx{conn: s.writer, exec: uncancelled{s.writer}}
 	results := make([]error, len(group))
 	end := "COMMIT"
 	for i, w := range group {
@@ -208,10 +206,13 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 			results[i] = err
 			continue
 		}
-		results[i] = s.savepoint(ctx, t, w.fn)
-		if takesAllDown(results[i]) {
+		var whole bool
+		if results[i], whole = s.savepoint(ctx, t, w.fn); !whole {
 			for j := range group {
-				results[j] = results[i]
+				if j < i && results[j] != nil {
+					continue // it failed by itself
+				}
+				results[j] = fmt.Errorf("writing to the ledger: %w", results[i])
 			}
 			end = "ROLLBACK"
 			break
@@ -230,6 +231,25 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 	for i, w := range group {
 		w.result <- results[i]
 	}
+}
+
+// uncancelled runs the statements of a write without their caller's
+// cancellation, which is asked for between writes: SQLite rolls the whole
+// transaction back when a statement is interrupted, and with it the writes of
+// others that are committed together with this one, and the driver gives the
+// connection up.
+type uncancelled struct{ execer }
+
+func (u uncancelled) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return u.execer.ExecContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (u uncancelled) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return u.execer.QueryContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (u uncancelled) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return u.execer.QueryRowContext(context.WithoutCancel(ctx), query, args...)
 }
 
 // takesAllDown reports an error after which SQLite may have rolled back the
@@ -255,21 +275,30 @@ func (s *sqliteStore) begin(ctx context.Context) error {
 	return nil
 }
 
-func (s *sqliteStore) savepoint(ctx context.Context, t *tx, fn func(tx *tx) error) (err error) {
+// savepoint runs one write of a group. When it fails it is rolled back alone;
+// whole is false when that was not possible, so that the group must fail.
+func (s *sqliteStore) savepoint(ctx context.Context, t *tx, fn func(tx *tx) error) (err error, whole bool) {
 	if _, err := s.writer.ExecContext(ctx, "SAVEPOINT w"); err != nil {
-		return err
+		return err, false
 	}
+	if err = protect(t, fn); err != nil {
+		// Without the savepoint the transaction has ended under us, whatever the
+		// error's code says.
+		if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK TO w"); rerr != nil {
+			return errors.Join(err, rerr), false
+		}
+	}
+	if _, rerr := s.writer.ExecContext(ctx, "RELEASE w"); rerr != nil {
+		return errors.Join(err, rerr), false
+	}
+	return err, !takesAllDown(err)
+}
+
+// protect turns a panic of a write into its error: it must not end the writer.
+func protect(t *tx, fn func(tx *tx) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("writing to the ledger: panic: %v", p)
-		}
-		if err != nil {
-			if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK TO w"); rerr != nil {
-				err = errors.Join(err, rerr)
-			}
-		}
-		if _, rerr := s.writer.ExecContext(ctx, "RELEASE w"); rerr != nil && err == nil {
-			err = rerr
 		}
 	}()
 	return fn(t)
@@ -300,6 +329,7 @@ func (s *sqliteStore) insert(ctx context.Context, t *tx, table string, columns [
 		for i := range count {
 			row(start+i, args[i*len(columns):(i+1)*len(columns)])
 		}
+		ctx := context.WithoutCancel(ctx) // see uncancelled
 		st, err := s.prepared(ctx, insertSQL(table, columns, count))
 		if err != nil {
 			return err
