@@ -3,9 +3,10 @@ package ledger
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 )
 
-// encodeMembers packs ascending recipient ids as runs: gap and length, each a
+// encodeMembers packs ascending recipient ids, all above 0, as runs: gap and length, each a
 // varint. A batch as it was planned is one run of a few bytes.
 func encodeMembers(ids []int64) []byte {
 	var (
@@ -25,6 +26,9 @@ func encodeMembers(ids []int64) []byte {
 	return out
 }
 
+// maxMembers bounds what a damaged cell can make decodeMembers allocate.
+const maxMembers = 1 << 16
+
 // decodeMembers is the way back.
 func decodeMembers(b []byte) ([]int64, error) {
 	var (
@@ -33,12 +37,12 @@ func decodeMembers(b []byte) ([]int64, error) {
 	)
 	for len(b) > 0 {
 		gap, n := binary.Uvarint(b)
-		if n <= 0 {
+		if n <= 0 || gap == 0 || gap > math.MaxInt64-maxMembers-uint64(last) {
 			return nil, errMembers
 		}
 		b = b[n:]
 		length, n := binary.Uvarint(b)
-		if n <= 0 || length > 1<<20 {
+		if n <= 0 || length == 0 || length > maxMembers-uint64(len(ids)) {
 			return nil, errMembers
 		}
 		b = b[n:]
