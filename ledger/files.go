@@ -19,12 +19,19 @@ import (
 func (l *Ledger) StoreFile(ctx context.Context, name, mediaType string, content []byte) (campaign.File, error) {
 	sum := sha256.Sum256(content)
 	f := campaign.File{SHA256: hex.EncodeToString(sum[:]), Name: name, Type: mediaType, Size: int64(len(content))}
-	var there bool
-	if err := l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM files WHERE sha256 = $1)`, f.SHA256).Scan(&there); err != nil {
+	var inLedger bool
+	err := l.store.read().QueryRowContext(ctx, `SELECT content IS NOT NULL FROM files WHERE sha256 = $1`, f.SHA256).Scan(&inLedger)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
 		return f, fmt.Errorf("looking for a stored file: %w", err)
-	}
-	if there {
+	case inLedger:
 		return f, nil
+	case l.fileDir != "":
+		// In the shared folder, from which it may have gone since.
+		if _, err := os.Stat(filepath.Join(l.fileDir, f.SHA256)); err == nil {
+			return f, nil
+		}
 	}
 	var blob any = content
 	if l.fileDir != "" {
@@ -33,12 +40,13 @@ func (l *Ledger) StoreFile(ctx context.Context, name, mediaType string, content 
 			return f, fmt.Errorf("storing a file in the shared folder: %w", err)
 		}
 	}
-	err := l.store.write(ctx, func(tx *tx) error {
+	err = l.store.write(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec.ExecContext(ctx, `INSERT INTO files (sha256, name, type, size, content, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (sha256) DO NOTHING`,
+		_, err = tx.exec.ExecContext(ctx, `INSERT INTO files (sha256, name, type, size, content, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (sha256) DO UPDATE SET content = COALESCE(files.content, excluded.content)`,
 			f.SHA256, f.Name, f.Type, f.Size, blob, now)
 		return err
 	})
