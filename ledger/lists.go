@@ -42,7 +42,6 @@ type ListWriter struct {
 	columns *campaign.Columns
 	digest  hash.Hash
 	buf     []byte
-	renewed time.Time
 }
 
 // importLease is how long an importer may be silent before its half list is
@@ -52,16 +51,21 @@ const importLease = 60 * time.Second
 // CreateList begins an import. An empty name makes the audience of one
 // campaign; a name that is taken is an Error with CodeExists.
 func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) (*ListWriter, error) {
-	w := &ListWriter{l: l, digest: sha256.New(), renewed: time.Now()}
+	w := &ListWriter{l: l, digest: sha256.New()}
 	err := l.store.write(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if name != "" {
-			var other int64
+			var other, leaseUntil int64
 			var state string
-			switch err := tx.exec.QueryRowContext(ctx, `SELECT id, state FROM lists WHERE name = $1`, name).Scan(&other, &state); {
+			switch err := tx.exec.QueryRowContext(ctx, `SELECT id, state, lease_until FROM lists WHERE name = $1`, name).Scan(&other, &state, &leaseUntil); {
+			case err == nil && state == "importing" && leaseUntil <= now:
+				// Its import has died; what is left of it goes with the next sweep.
+				if _, err := tx.exec.ExecContext(ctx, `UPDATE lists SET name = NULL WHERE id = $1`, other); err != nil {
+					return fmt.Errorf("taking over the name of an interrupted import: %w", err)
+				}
 			case err == nil && state == "importing":
 				return campaign.Errorf(campaign.CodeExists, "list %q is being imported by another process (or its import was interrupted less than a minute ago): try again in a minute", name)
 			case err == nil:
@@ -71,7 +75,10 @@ func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) 
 			}
 		}
 		err = tx.exec.QueryRowContext(ctx, `INSERT INTO lists (name, state, source, identity, lease_until, created_at)
-			VALUES ($1, 'importing', $2, $3, $4, $5) RETURNING id`, nullString(name), source, identity, now+importLease.Milliseconds(), now).Scan(&w.id)
+			VALUES ($1, 'importing', $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING RETURNING id`, nullString(name), source, identity, now+importLease.Milliseconds(), now).Scan(&w.id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return campaign.Errorf(campaign.CodeExists, "list %q is being imported by another process: try again in a minute, or choose another name", name)
+		}
 		if err != nil {
 			return fmt.Errorf("writing the list: %w", err)
 		}
@@ -110,15 +117,14 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 		w.digest.Write(w.buf)
 	}
 	return w.l.store.write(ctx, func(tx *tx) error {
-		if time.Since(w.renewed) > importLease/6 {
-			now, err := w.l.now(ctx, tx)
-			if err != nil {
-				return err
-			}
-			if err := oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET lease_until = $1 WHERE id = $2 AND state = 'importing'`, now+importLease.Milliseconds(), w.id)); err != nil {
-				return fmt.Errorf("the import was taken for dead and discarded: %w", err)
-			}
-			w.renewed = time.Now()
+		now, err := w.l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		// Nothing is added to a list that was removed or discarded meanwhile.
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET lease_until = $1 WHERE id = $2 AND state = 'importing'`, now+importLease.Milliseconds(), w.id))
+		if err != nil {
+			return goneImport(err)
 		}
 		first, err := takeIDs(ctx, tx, "contact", len(chunk))
 		if err != nil {
@@ -130,6 +136,15 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 			args[6], args[7], args[8], args[9], args[10] = c.LastName, c.Country, c.Reference, cells[i].address, cells[i].fields
 		})
 	})
+}
+
+// goneImport names what an update of a list that is no longer being imported
+// means.
+func goneImport(err error) error {
+	if errors.Is(err, ErrLostLease) {
+		return campaign.Errorf(campaign.CodeConflict, "the list is not being imported any more: it was removed, or its import was silent for a minute, taken for dead and discarded; import it again")
+	}
+	return fmt.Errorf("writing the list: %w", err)
 }
 
 // Finish makes the list visible, whole.
@@ -145,29 +160,32 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 			string(columns), hex.EncodeToString(w.digest.Sum(nil)), n.Imported, n.Rows, n.Duplicates, n.Rejected, n.Suppressed, w.id))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("finishing the import: %w", err)
+		return nil, goneImport(err)
 	}
 	return w.l.List(ctx, w.id)
 }
 
-// Abort discards the import; nothing of it stays.
-func (w *ListWriter) Abort(ctx context.Context) error { return w.l.dropList(ctx, w.id) }
-
-// dropList deletes a list and its contacts, in pieces, so that nobody waits
-// long for the writer.
-func (l *Ledger) dropList(ctx context.Context, id int64) error {
-	// Out of sight first, so that a crash in the middle leaves nothing to see.
-	err := l.store.write(ctx, func(tx *tx) error {
-		_, err := tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'retired', name = NULL WHERE id = $1`, id)
-		return err
+// Abort discards the import; nothing of it stays. After Finish it does nothing.
+func (w *ListWriter) Abort(ctx context.Context) error {
+	err := w.l.store.write(ctx, func(tx *tx) error {
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'retired', name = NULL, lease_until = 0 WHERE id = $1 AND state = 'importing'`, w.id))
 	})
-	if err != nil {
-		return fmt.Errorf("removing list %d: %w", id, err)
+	if errors.Is(err, ErrLostLease) {
+		return nil
 	}
+	if err != nil {
+		return fmt.Errorf("discarding the import: %w", err)
+	}
+	return w.l.dropList(ctx, w.id)
+}
+
+// dropList deletes a list that is out of sight and its contacts, in pieces, so
+// that nobody waits long for the writer.
+func (l *Ledger) dropList(ctx context.Context, id int64) error {
 	if err := l.deleteInPieces(ctx, `DELETE FROM contacts WHERE id IN (SELECT id FROM contacts WHERE list_id = $1 ORDER BY id LIMIT 20000)`, id); err != nil {
 		return fmt.Errorf("removing the contacts of list %d: %w", id, err)
 	}
-	err = l.store.write(ctx, func(tx *tx) error {
+	err := l.store.write(ctx, func(tx *tx) error {
 		_, err := tx.exec.ExecContext(ctx, `DELETE FROM lists WHERE id = $1`, id)
 		return err
 	})
@@ -242,15 +260,19 @@ func (l *Ledger) FindList(ctx context.Context, ref string) (*List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for list %q: %w", ref, err)
 	}
-	if li.State != "ready" {
-		return nil, campaign.Errorf(campaign.CodeConflict, "list %q is still being imported", ref)
+	switch li.State {
+	case "ready":
+	case "importing":
+		return nil, campaign.Errorf(campaign.CodeConflict, "list %q is still being imported: try again when that has ended", ref)
+	default:
+		return nil, campaign.Errorf(campaign.CodeNotFound, "list %q was removed: `postrider list ls` shows those that are there", ref)
 	}
 	return li, nil
 }
 
-// Lists shows every named list, by name.
+// Lists shows every named list that is whole, by name.
 func (l *Ledger) Lists(ctx context.Context) ([]*List, error) {
-	rows, err := l.store.read().QueryContext(ctx, `SELECT `+listColumnsSQL+` FROM lists WHERE name IS NOT NULL ORDER BY name`)
+	rows, err := l.store.read().QueryContext(ctx, `SELECT `+listColumnsSQL+` FROM lists WHERE name IS NOT NULL AND state = 'ready' ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("reading lists: %w", err)
 	}
@@ -270,17 +292,22 @@ func (l *Ledger) Lists(ctx context.Context) ([]*List, error) {
 // campaign was planned from it: what was priced and approved stays as it was.
 func (l *Ledger) RemoveList(ctx context.Context, id int64) error {
 	var planned bool
-	err := l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM campaigns WHERE list_id = $1)`, id).Scan(&planned)
-	if err != nil {
-		return fmt.Errorf("asking for campaigns of list %d: %w", id, err)
-	}
-	if !planned {
-		return l.dropList(ctx, id)
-	}
-	return l.store.write(ctx, func(tx *tx) error {
-		_, err := tx.exec.ExecContext(ctx, `UPDATE lists SET name = NULL, state = 'retired' WHERE id = $1`, id)
-		return err
+	err := l.store.write(ctx, func(tx *tx) error {
+		// The update comes first: it waits for a campaign that is being created
+		// from the list, and keeps others from being.
+		_, err := tx.exec.ExecContext(ctx, `UPDATE lists SET name = NULL, state = 'retired', lease_until = 0 WHERE id = $1`, id)
+		if err != nil {
+			return err
+		}
+		return tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM campaigns WHERE list_id = $1)`, id).Scan(&planned)
 	})
+	if err != nil {
+		return fmt.Errorf("removing list %d: %w", id, err)
+	}
+	if planned {
+		return nil
+	}
+	return l.dropList(ctx, id)
 }
 
 // listColumns reads the header of a list's further columns.
