@@ -20,6 +20,9 @@ const (
 	attemptRefused  = 4 // refused as a whole, and halved
 )
 
+// refusalsReason begins the reason of every pause by the refusal brake.
+const refusalsReason = "refusals: "
+
 // brakeAnswers is how many of a campaign's first answers the refusal brake
 // looks at (docs/architecture.md).
 const brakeAnswers = 1000
@@ -107,8 +110,10 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		}
 		if len(members) == 0 {
 			refused = ErrNobody
-			if _, err := recount(ctx, tx, cl.Batch); err != nil {
+			if pending, err := recount(ctx, tx, cl.Batch); err != nil {
 				return err
+			} else if pending > 0 {
+				return giveBack(ctx, tx, cl, now)
 			}
 			if _, err := tx.exec.ExecContext(ctx, `UPDATE batches SET state = $1, lease_until = 0, lease_by = '' WHERE id = $2`, batchSettled, cl.Batch); err != nil {
 				return fmt.Errorf("settling batch %d: %w", cl.Batch, err)
@@ -342,7 +347,7 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 			return err
 		}
 		var spent, kept campaign.Micros
-		answers, refusals := 0, 0
+		answers, refusals, unknown := 0, 0, 0
 		for i, o := range ans.Outcomes {
 			switch o.State {
 			case campaign.Accepted:
@@ -353,26 +358,22 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 				refusals++
 			case campaign.Unknown:
 				kept += quotedOf(a, i)
+				unknown++
 			}
 		}
 		refusalBrake, err := l.settleSpend(ctx, tx, a, ans, spent, kept, answers, refusals)
 		if err != nil {
 			return err
 		}
-		if err := l.setStreak(ctx, tx, a.claim.Campaign, false); err != nil {
+		// An answer that leaves everybody unknown says no more than none.
+		if err := l.setStreak(ctx, tx, a.claim.Campaign, unknown == len(ans.Outcomes)); err != nil {
 			return err
 		}
 		pause := ans.Pause
 		if pause == "" {
 			pause = refusalBrake
 		}
-		if pause != "" && state == campaign.Sending {
-			if err := l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: pause, Actor: "postrider"}); err != nil {
-				return err
-			}
-			state = campaign.Paused
-		}
-		return l.reopen(ctx, tx, a, state, now+ans.RetryAfter.Milliseconds())
+		return l.reopen(ctx, tx, a, state, now+ans.RetryAfter.Milliseconds(), pause)
 	})
 }
 
@@ -392,7 +393,8 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		if o.Recipient != a.Members[i] {
 			return fmt.Errorf("attempt %d: outcome %d is of recipient %d, want %d", a.ID, i, o.Recipient, a.Members[i])
 		}
-		if o.State != campaign.Pending {
+		// Members of an open attempt are pending already.
+		if o.State != campaign.Pending || late {
 			g := group{o.State, o.Reason}
 			groups[g] = append(groups[g], o.Recipient)
 		}
@@ -408,7 +410,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 			most = g
 		}
 	}
-	left := len(outcomes)
+	left := len(outcomes) // of the batch's pending recipients, once the rare groups have moved
 	for g, ids := range groups {
 		if g == most {
 			continue
@@ -441,8 +443,11 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 // cameFrom is where a member stands when its outcome is written: pending, or
 // unknown when the answer came after the sweeper.
 func cameFrom(to campaign.RecipientState) []campaign.RecipientState {
-	if to == campaign.Unknown {
+	switch to {
+	case campaign.Unknown:
 		return []campaign.RecipientState{campaign.Pending}
+	case campaign.Pending:
+		return []campaign.RecipientState{campaign.Unknown}
 	}
 	return []campaign.RecipientState{campaign.Pending, campaign.Unknown}
 }
@@ -476,9 +481,12 @@ func (l *Ledger) settleSpend(ctx context.Context, tx *tx, a *Attempt, ans Answer
 				}
 			}
 		}
+		if n := a.claim.Campaign.Plan.Sendable; n > 0 {
+			total = n
+		}
 		limit := ans.Brake * float64(min(brakeAnswers, max(total, 1)))
 		if ans.Brake > 0 && float64(refused+countedRefusals) > limit {
-			pause = fmt.Sprintf("refusals: %d of the first %d answers were refusals, more than %.0f %%", refused+countedRefusals, seen+counted, ans.Brake*100)
+			pause = fmt.Sprintf(refusalsReason+"%d of the first %d answers were refusals, more than %.0f %%", refused+countedRefusals, seen+counted, ans.Brake*100)
 		}
 	}
 	_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET spent = spent + $1, reserved = reserved - $2, answers = answers + $3, refusals = refusals + $4,
@@ -515,8 +523,9 @@ func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, to int, note s
 }
 
 // reopen recounts the batch of a closed attempt, and makes it ready again when
-// somebody is pending.
-func (l *Ledger) reopen(ctx context.Context, tx *tx, a *Attempt, state campaign.State, dueAt int64) error {
+// somebody is pending. A pause reason, when not empty, pauses the campaign if
+// there is anybody left to hold back.
+func (l *Ledger) reopen(ctx context.Context, tx *tx, a *Attempt, state campaign.State, dueAt int64, pause string) error {
 	pending, err := recount(ctx, tx, a.Batch)
 	if err != nil {
 		return err
@@ -529,14 +538,20 @@ func (l *Ledger) reopen(ctx context.Context, tx *tx, a *Attempt, state campaign.
 	if err != nil {
 		return fmt.Errorf("giving batch %d back: %w", a.Batch, err)
 	}
-	if pending > 0 {
-		if state == campaign.Cancelling {
-			if err := withdraw(ctx, tx, a.Campaign); err != nil {
-				return err
-			}
-			return l.finishIfDone(ctx, tx, a.Campaign)
+	switch {
+	case state == campaign.Cancelling:
+		if err := withdraw(ctx, tx, a.Campaign); err != nil {
+			return err
 		}
-		return nil
+	case state == campaign.Sending && pause != "":
+		var left bool
+		err := tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches WHERE campaign_id = $1 AND state <> 2)`, a.Campaign).Scan(&left)
+		if err != nil {
+			return fmt.Errorf("asking what is left of campaign %d: %w", a.Campaign, err)
+		}
+		if left {
+			return l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: pause, Actor: "postrider"})
+		}
 	}
 	return l.finishIfDone(ctx, tx, a.Campaign)
 }
@@ -572,13 +587,7 @@ func (l *Ledger) CloseNotSent(ctx context.Context, a *Attempt, note string, wait
 		if err := unreserve(ctx, tx, a.Campaign, a.Reserved); err != nil {
 			return err
 		}
-		if pause != "" && state == campaign.Sending {
-			if err := l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: pause, Actor: "postrider"}); err != nil {
-				return err
-			}
-			state = campaign.Paused
-		}
-		return l.reopen(ctx, tx, a, state, now+wait.Milliseconds())
+		return l.reopen(ctx, tx, a, state, now+wait.Milliseconds(), pause)
 	})
 }
 
@@ -593,7 +602,7 @@ func unreserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros) er
 // members are unknown until they are found out; the reservation stays.
 func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		_, now, _, err := l.closing(ctx, tx, a, attemptUnknown, note)
+		state, now, _, err := l.closing(ctx, tx, a, attemptUnknown, note)
 		if err != nil {
 			return err
 		}
@@ -603,7 +612,7 @@ func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) erro
 		if err := l.setStreak(ctx, tx, a.claim.Campaign, true); err != nil {
 			return err
 		}
-		return l.reopen(ctx, tx, a, "", now)
+		return l.reopen(ctx, tx, a, state, now, "")
 	})
 }
 
@@ -629,13 +638,7 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 			if err != nil {
 				return err
 			}
-			if pause != "" && state == campaign.Sending {
-				if err := l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: pause, Actor: "postrider"}); err != nil {
-					return err
-				}
-				state = campaign.Paused
-			}
-			return l.reopen(ctx, tx, a, state, now)
+			return l.reopen(ctx, tx, a, state, now, pause)
 		}
 		if err := unreserve(ctx, tx, a.Campaign, a.Reserved); err != nil {
 			return err
@@ -660,7 +663,7 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 				return err
 			}
 		}
-		return l.reopen(ctx, tx, a, state, now)
+		return l.reopen(ctx, tx, a, state, now, "")
 	})
 }
 

@@ -56,8 +56,8 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 			return err
 		}
 		var waiting int
-		err = tx.exec.QueryRowContext(ctx, `SELECT count(*) FROM batches
-			WHERE channel = $1 AND state = 0 AND lease_until <= $2 AND dispatched_at > $3`,
+		err = tx.exec.QueryRowContext(ctx, `SELECT count(*) FROM batches b JOIN campaigns c ON c.id = b.campaign_id
+			WHERE b.channel = $1 AND b.state = 0 AND b.lease_until <= $2 AND b.dispatched_at > $3 AND c.state = 'sending'`,
 			string(q.Channel), now, now-q.Again.Milliseconds()).Scan(&waiting)
 		if err != nil {
 			return fmt.Errorf("counting dispatched batches: %w", err)
@@ -128,7 +128,8 @@ type Recipient struct {
 
 // Claim takes a batch for a worker. It returns nil without an error when there
 // is nothing to do: the number is stale, somebody else holds the batch, it is
-// done, or its campaign is not sending.
+// done, or its campaign is not sending. From here on the lease alone says
+// whether somebody has the batch: when it runs out, the batch is due again.
 func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, lease time.Duration) (*Claim, error) {
 	var cl *Claim
 	err := l.store.write(ctx, func(tx *tx) error {
@@ -139,7 +140,7 @@ func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, 
 		}
 		c := &Claim{Batch: batch, Worker: worker, Until: fromMillis(now + lease.Milliseconds())}
 		var campaignID int64
-		err = tx.exec.QueryRowContext(ctx, `UPDATE batches SET fence = fence + 1, lease_by = $1, lease_until = $2
+		err = tx.exec.QueryRowContext(ctx, `UPDATE batches SET fence = fence + 1, lease_by = $1, lease_until = $2, dispatched_at = 0
 			WHERE id = $3 AND dispatch = $4 AND state = 0 AND lease_until <= $5 AND due_at <= $5
 			  AND (SELECT c.state FROM campaigns c WHERE c.id = batches.campaign_id) = 'sending'
 			RETURNING campaign_id, file_key, fence, attempts`,

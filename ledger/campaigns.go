@@ -73,33 +73,34 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		if err != nil {
 			return err
 		}
+		if err := l.holdList(ctx, tx, n.ListID); err != nil {
+			return err
+		}
 		name := n.Name
 		if name == "" {
 			// A name nobody chose: unique for now, made readable below.
 			name = "campaign " + strconv.FormatInt(now, 36) + n.Digest
-		} else {
-			var other int64
-			switch err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); {
-			case err == nil:
-				return campaign.Errorf(campaign.CodeExists, "a campaign named %q exists already (id %d): see `postrider campaign status %d`, or choose another --name", name, other, other)
-			case !errors.Is(err, sql.ErrNoRows):
-				return fmt.Errorf("looking for a campaign of that name: %w", err)
-			}
 		}
 		err = tx.exec.QueryRowContext(ctx, `
 			INSERT INTO campaigns (name, channel, state, list_id, content, digest, provider_url, provider_user,
 			                       currency, start_at, budget, lease_until, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING id`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING RETURNING id`,
 			name, string(n.Content.Channel), string(campaign.Draft), n.ListID, string(content), n.Digest,
 			n.Provider.URL, n.Provider.User, n.Currency, millis(n.StartAt), nullMicros(n.Budget),
 			now+plannerLease.Milliseconds(), now).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			var other int64
+			if err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); err != nil {
+				return fmt.Errorf("looking for a campaign of that name: %w", err)
+			}
+			return campaign.Errorf(campaign.CodeExists, "a campaign named %q exists already (id %d): see `postrider campaign status %d`, or choose another --name", name, other, other)
+		}
 		if err != nil {
 			return fmt.Errorf("writing the campaign: %w", err)
 		}
 		if n.Name == "" {
-			name = fmt.Sprintf("%s-%d", n.Content.Channel, id)
-			if _, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET name = $1 WHERE id = $2`, name, id); err != nil {
-				return fmt.Errorf("naming the campaign: %w", err)
+			if err := nameCampaign(ctx, tx, id, fmt.Sprintf("%s-%d", n.Content.Channel, id)); err != nil {
+				return err
 			}
 		}
 		return event(ctx, tx, id, now, n.Actor, "created", "")
@@ -108,6 +109,36 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		return nil, err
 	}
 	return l.Campaign(ctx, id)
+}
+
+// holdList makes sure that a campaign's list is there, and stays until the
+// write ends.
+func (l *Ledger) holdList(ctx context.Context, tx *tx, id int64) error {
+	var state string
+	err := tx.exec.QueryRowContext(ctx, `SELECT state FROM lists WHERE id = $1`+l.store.forUpdate(), id).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && state != "ready" {
+		return campaign.Errorf(campaign.CodeNotFound, "there is no list %d that is whole: `postrider list ls` shows them", id)
+	}
+	if err != nil {
+		return fmt.Errorf("reading list %d: %w", id, err)
+	}
+	return nil
+}
+
+// nameCampaign gives a campaign a name that nobody chose; should somebody have
+// chosen it for another, a longer one.
+func nameCampaign(ctx context.Context, tx *tx, id int64, name string) error {
+	for {
+		err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET name = $1 WHERE id = $2
+			AND NOT EXISTS (SELECT 1 FROM campaigns o WHERE o.name = $1)`, name, id))
+		if !errors.Is(err, ErrLostLease) {
+			if err != nil {
+				return fmt.Errorf("naming the campaign: %w", err)
+			}
+			return nil
+		}
+		name += "-" + strconv.FormatInt(id, 10)
+	}
 }
 
 const campaignColumns = `c.id, c.name, c.channel, c.state, c.reason, c.list_id, c.content, c.digest, c.provider_url, c.provider_user,
@@ -217,15 +248,24 @@ type Move struct {
 }
 
 // MoveCampaign changes a campaign's state and records who did it and why. A
-// move the table does not allow is an Error with CodeConflict.
+// move the table does not allow is an Error with CodeConflict. A move that ends
+// the campaign does what Cancel does: nobody is left pending in it. Only the
+// ledger itself moves a campaign to Completed.
 func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if !campaign.CanMove(from, m.To) {
+		if !campaign.CanMove(from, m.To) || m.To == campaign.Completed {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s and cannot become %s", id, from, m.To)
+		}
+		switch m.To {
+		case campaign.Cancelling, campaign.Cancelled, campaign.Failed:
+			if from == campaign.Cancelling {
+				return campaign.Errorf(campaign.CodeConflict, "campaign %d is cancelled when what is in flight or unknown has been found out", id)
+			}
+			return l.endCampaign(ctx, tx, id, m)
 		}
 		return l.moveCampaign(ctx, tx, id, m)
 	})
@@ -265,10 +305,27 @@ func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) err
 	if err := event(ctx, tx, id, now, m.Actor, string(m.To), m.Reason); err != nil {
 		return err
 	}
-	if m.To == campaign.Sending {
-		return l.finishIfDone(ctx, tx, id) // it may have nobody left to send to
+	if m.To != campaign.Sending {
+		return nil
 	}
-	return nil
+	// Tasks that came to a worker while the campaign stood still are gone.
+	_, err = tx.exec.ExecContext(ctx, `UPDATE batches SET dispatched_at = 0 WHERE campaign_id = $1 AND state = $2 AND dispatched_at <> 0`, id, batchReady)
+	if err != nil {
+		return fmt.Errorf("moving campaign %d to %s: %w", id, m.To, err)
+	}
+	return l.finishIfDone(ctx, tx, id) // it may have nobody left to send to
+}
+
+// endCampaign withdraws what has not left and writes a legal move to
+// Cancelling, Cancelled or Failed.
+func (l *Ledger) endCampaign(ctx context.Context, tx *tx, id int64, m Move) error {
+	if err := l.moveCampaign(ctx, tx, id, m); err != nil {
+		return err
+	}
+	if err := withdraw(ctx, tx, id); err != nil {
+		return err
+	}
+	return l.finishIfDone(ctx, tx, id)
 }
 
 func event(ctx context.Context, tx *tx, campaignID, now int64, actor, action, reason string) error {
@@ -310,8 +367,9 @@ func (l *Ledger) Events(ctx context.Context, id int64) ([]Event, error) {
 	return all, rows.Err()
 }
 
-// Resume lets a paused campaign send again, or wait again for its hour. The
-// refusal brake does not pull a second time for the same answers.
+// Resume lets a paused campaign send again, or wait again for its hour. A
+// campaign that the refusal brake had paused is not paused by it again: somebody
+// has looked.
 func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
@@ -326,7 +384,8 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 			return err
 		}
 		var startAt int64
-		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = $1 WHERE id = $2 RETURNING start_at`, brakeAnswers, id).Scan(&startAt)
+		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = CASE WHEN reason LIKE $1 THEN $2 ELSE answers END WHERE id = $3 RETURNING start_at`,
+			refusalsReason+"%", brakeAnswers, id).Scan(&startAt)
 		if err != nil {
 			return fmt.Errorf("resuming campaign %d: %w", id, err)
 		}
@@ -350,20 +409,10 @@ func (l *Ledger) Cancel(ctx context.Context, id int64, actor, reason string) err
 		if from == campaign.Cancelling {
 			return nil
 		}
-		switch {
-		case campaign.CanMove(from, campaign.Cancelling):
-			if err := l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelling, Reason: reason, Actor: actor}); err != nil {
-				return err
+		for _, to := range []campaign.State{campaign.Cancelling, campaign.Cancelled} {
+			if campaign.CanMove(from, to) {
+				return l.endCampaign(ctx, tx, id, Move{To: to, Reason: reason, Actor: actor})
 			}
-			if err := withdraw(ctx, tx, id); err != nil {
-				return err
-			}
-			return l.finishIfDone(ctx, tx, id)
-		case campaign.CanMove(from, campaign.Cancelled):
-			if err := withdraw(ctx, tx, id); err != nil {
-				return err
-			}
-			return l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Reason: reason, Actor: actor})
 		}
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing left to cancel", id, from)
 	})

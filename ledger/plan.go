@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -111,7 +112,7 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 // renewPlan shows that the planner lives. A draft that was discarded meanwhile
 // is an error.
 func (l *Ledger) renewPlan(ctx context.Context, tx *tx, id, now int64) error {
-	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), id))
+	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state = 'draft'`, now+plannerLease.Milliseconds(), id))
 	if errors.Is(err, ErrLostLease) {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is no draft any more: its planning was taken for dead and discarded; send again", id)
 	}
@@ -126,7 +127,11 @@ func (l *Ledger) KeepPlanning(ctx context.Context, id int64) error {
 		if err != nil {
 			return err
 		}
-		return l.renewPlan(ctx, tx, id, now)
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), id))
+		if errors.Is(err, ErrLostLease) {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d has started, or was taken for given up and discarded", id)
+		}
+		return err
 	})
 }
 
@@ -141,7 +146,17 @@ func (w *PlanWriter) Finish(ctx context.Context, s campaign.PlanSummary) error {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
 	return w.l.store.write(ctx, func(tx *tx) error {
-		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET plan = $1, total = $2 WHERE id = $3 AND state = 'draft'`, string(plan), s.Total, w.id))
+		now, err := w.l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if err := w.l.renewPlan(ctx, tx, w.id, now); err != nil {
+			return err
+		}
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET plan = $1, total = $2 WHERE id = $3`, string(plan), s.Total, w.id); err != nil {
+			return fmt.Errorf("writing the plan: %w", err)
+		}
+		return nil
 	})
 }
 
@@ -259,6 +274,13 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 		if state != campaign.Draft {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not a draft: it cannot be quoted", c.ID, state)
 		}
+		var whole bool
+		if err := tx.exec.QueryRowContext(ctx, `SELECT plan <> '' FROM campaigns WHERE id = $1`, c.ID).Scan(&whole); err != nil {
+			return fmt.Errorf("reading campaign %d: %w", c.ID, err)
+		}
+		if !whole {
+			return campaign.Errorf(campaign.CodeConflict, "the plan of campaign %d is not whole: it cannot be quoted", c.ID)
+		}
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -283,7 +305,8 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 	if err != nil {
 		return 0, 0, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state IN ('draft', 'quoted') AND lease_until <= $1`, now.UnixMilli())
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns
+		WHERE lease_until <= $1 AND (state IN ('draft', 'quoted') OR state = 'failed' AND reason = $2)`, now.UnixMilli(), discardReason)
 	if err != nil {
 		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
 	}
@@ -292,10 +315,14 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
 	}
 	for _, id := range drafts {
-		if err := l.DiscardUnstarted(ctx, id); err != nil {
+		switch err := l.discardUnstarted(ctx, id, now.UnixMilli()); {
+		case err == nil:
+			campaigns++
+		case campaign.ErrorCode(err) == campaign.CodeNotFound, campaign.ErrorCode(err) == campaign.CodeConflict:
+			// Somebody works on it after all, or somebody else was quicker.
+		default:
 			return campaigns, lists, err
 		}
-		campaigns++
 	}
 	rows, err = l.store.read().QueryContext(ctx, `SELECT id FROM lists WHERE (state = 'importing' AND lease_until <= $1)
 		OR (state IN ('retired', 'ready') AND name IS NULL AND lease_until <= $1 AND created_at < $2
@@ -308,6 +335,11 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 		return campaigns, lists, fmt.Errorf("looking for half imports: %w", err)
 	}
 	for _, id := range dead {
+		if err := l.retireImport(ctx, id, now.UnixMilli()); errors.Is(err, ErrLostLease) {
+			continue // somebody uses it after all
+		} else if err != nil {
+			return campaigns, lists, err
+		}
 		if err := l.dropList(ctx, id); err != nil {
 			return campaigns, lists, err
 		}
@@ -316,16 +348,47 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 	return campaigns, lists, nil
 }
 
+// retireImport takes a list that nobody imports or uses out of sight, so that a
+// crash while it is being deleted leaves nothing to see.
+func (l *Ledger) retireImport(ctx context.Context, id, now int64) error {
+	err := l.store.write(ctx, func(tx *tx) error {
+		err := oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'retired', name = NULL WHERE id = $1 AND lease_until <= $2`, id, now))
+		if err != nil {
+			return err
+		}
+		var used bool
+		err = tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM campaigns WHERE list_id = $1)`, id).Scan(&used)
+		if err == nil && used {
+			return ErrLostLease
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("discarding half an import: %w", err)
+	}
+	return nil
+}
+
 // DiscardUnstarted deletes a campaign that has not been approved, its plan, and
 // its audience if nobody else uses it: nothing of it stays.
 func (l *Ledger) DiscardUnstarted(ctx context.Context, id int64) error {
+	return l.discardUnstarted(ctx, id, math.MaxInt64)
+}
+
+// discardReason is the reason of a campaign that is being deleted. Should that
+// be interrupted, DiscardHalfPlans goes on with it.
+const discardReason = "it was given up before its start"
+
+// discardUnstarted discards a campaign whose lease ends no later than before.
+func (l *Ledger) discardUnstarted(ctx context.Context, id, before int64) error {
 	c, err := l.Campaign(ctx, id)
 	if err != nil {
 		return err
 	}
 	// From here on the planner, should it still live, fails at its next chunk.
 	err = l.store.write(ctx, func(tx *tx) error {
-		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0, state = 'failed', reason = 'it was given up before its start' WHERE id = $1 AND state IN ('draft', 'quoted')`, id))
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0, state = 'failed', reason = $1
+			WHERE id = $2 AND lease_until <= $3 AND (state IN ('draft', 'quoted') OR state = 'failed' AND reason = $1)`, discardReason, id, before))
 	})
 	if errors.Is(err, ErrLostLease) {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not been approved can be discarded", id, c.State)
