@@ -1,0 +1,390 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/services"
+)
+
+func TestMain(m *testing.M) { services.Main(m, services.NoLeaks()) }
+
+// both runs a test of the conformance suite against SQLite and PostgreSQL.
+func both(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorld(t, filepath.Join(t.TempDir(), "ledger.db"), ""))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorld(t, migratedPostgres(t), ""))
+	})
+}
+
+func migratedPostgres(t testing.TB) string {
+	return services.PostgresPrepared(t, "ledger", func(ctx context.Context, url string) error {
+		l, err := Open(ctx, url, Options{})
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	})
+}
+
+// clock is a clock that stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// world is a ledger with what its tests need.
+type world struct {
+	t      testing.TB
+	ctx    context.Context
+	l      *Ledger
+	clock  *clock
+	target string
+}
+
+func newWorld(t testing.TB, target, fileDir string) *world {
+	t.Helper()
+	w := &world{t: t, ctx: context.Background(), target: target, clock: &clock{now: time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)}}
+	l, err := Open(w.ctx, target, Options{Clock: w.clock.Now, FileDir: fileDir})
+	w.ok(err)
+	w.l = l
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+func (w *world) ok(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// code demands an error with a code.
+func (w *world) code(err error, want campaign.Code) {
+	w.t.Helper()
+	if err == nil || campaign.ErrorCode(err) != want {
+		w.t.Fatalf("got error %v (%s), want one with code %s", err, campaign.ErrorCode(err), want)
+	}
+}
+
+// is demands an error that is want.
+func (w *world) is(err, want error) {
+	w.t.Helper()
+	if !errors.Is(err, want) {
+		w.t.Fatalf("got error %v, want %v", err, want)
+	}
+}
+
+func (w *world) equal(got, want any) {
+	w.t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		w.t.Fatalf("-want +got:\n%s", diff)
+	}
+}
+
+// in returns the same world for a subtest.
+func (w *world) in(t testing.TB) *world {
+	other := *w
+	other.t = t
+	return &other
+}
+
+func phone(i int) string { return fmt.Sprintf("+614120%05d", i) }
+
+// list imports n contacts; an empty name makes the audience of one campaign.
+func (w *world) list(name string, n int) *List {
+	w.t.Helper()
+	lw, err := w.l.CreateList(w.ctx, name, "people.csv", "number")
+	w.ok(err)
+	contacts := make([]campaign.Contact, n)
+	for i := range contacts {
+		contacts[i] = campaign.Contact{Line: i + 2, Phone: phone(i), FirstName: "Ann"}
+	}
+	w.ok(lw.Contacts(w.ctx, contacts))
+	li, err := lw.Finish(w.ctx, ListCounts{Rows: n, Imported: n})
+	w.ok(err)
+	return li
+}
+
+var here = Provider{URL: "http://127.0.0.1/v3", User: "7"}
+
+// draft creates a campaign for a new audience of n.
+func (w *world) draft(n int, more ...func(*NewCampaign)) *Campaign {
+	w.t.Helper()
+	nc := NewCampaign{
+		Content: campaign.Content{Channel: campaign.SMS, Body: "Hi"}, ListID: w.list("", n).ID,
+		Digest: "digest", Provider: here, Currency: "AUD", Actor: "test",
+	}
+	for _, f := range more {
+		f(&nc)
+	}
+	c, err := w.l.CreateCampaign(w.ctx, nc)
+	w.ok(err)
+	return c
+}
+
+// plan cuts the audience into batches of size.
+func (w *world) plan(c *Campaign, size int) {
+	w.t.Helper()
+	p := w.l.Plan(c)
+	var b campaign.PlannedBatch
+	total := 0
+	w.ok(w.l.EachContact(w.ctx, c.ListID, func(k *campaign.Contact) error {
+		total++
+		b.Recipients = append(b.Recipients, campaign.PlannedRecipient{ContactID: k.ID})
+		if len(b.Recipients) < size {
+			return nil
+		}
+		defer func() { b.Recipients = b.Recipients[:0] }()
+		return p.Batch(w.ctx, b)
+	}))
+	if len(b.Recipients) > 0 {
+		w.ok(p.Batch(w.ctx, b))
+	}
+	w.ok(p.Finish(w.ctx, campaign.PlanSummary{Total: total, Sendable: total}))
+}
+
+// price is what every message is quoted at.
+const price = campaign.Micros(70_000)
+
+func (w *world) quote(c *Campaign) *Campaign {
+	w.t.Helper()
+	q := Quote{Basis: "exact", Currency: "AUD"}
+	w.ok(w.l.EachPlannedBatch(w.ctx, c, func(b PlannedBatch) error {
+		prices := make([]campaign.Micros, len(b.Recipients))
+		for i := range prices {
+			prices[i] = price
+			q.Total += price
+			q.Messages++
+		}
+		return w.l.QuoteBatch(w.ctx, c.ID, b, prices)
+	}))
+	w.ok(w.l.SetQuote(w.ctx, c, q, "test"))
+	return w.campaign(c.ID)
+}
+
+// sending makes a campaign of n recipients in batches of size, started.
+func (w *world) sending(n, size int, more ...func(*NewCampaign)) *Campaign {
+	w.t.Helper()
+	c := w.draft(n, more...)
+	w.plan(c, size)
+	w.quote(c)
+	w.move(c.ID, campaign.Sending)
+	return w.campaign(c.ID)
+}
+
+func (w *world) campaign(id int64) *Campaign {
+	w.t.Helper()
+	c, err := w.l.Campaign(w.ctx, id)
+	w.ok(err)
+	return c
+}
+
+func (w *world) move(id int64, to campaign.State) {
+	w.t.Helper()
+	w.ok(w.l.MoveCampaign(w.ctx, id, Move{To: to, Actor: "test"}))
+}
+
+func (w *world) state(id int64, want campaign.State) {
+	w.t.Helper()
+	if c := w.campaign(id); c.State != want {
+		w.t.Fatalf("campaign %d is %s (%s), want %s", id, c.State, c.Reason, want)
+	}
+}
+
+func (w *world) counts(id int64) Counts {
+	w.t.Helper()
+	c, err := w.l.Counts(w.ctx, id)
+	w.ok(err)
+	return c
+}
+
+var allDue = DueQuery{Channel: campaign.SMS, Window: 1000, Again: time.Minute}
+
+func (w *world) due() []Dispatch {
+	w.t.Helper()
+	d, err := w.l.Due(w.ctx, allDue)
+	w.ok(err)
+	return d
+}
+
+const lease = 15 * time.Second
+
+// claim takes a dispatched batch, which must be possible.
+func (w *world) claim(d Dispatch) *Claim {
+	w.t.Helper()
+	cl, err := w.l.Claim(w.ctx, d.Batch, d.Number, "worker", lease)
+	w.ok(err)
+	if cl == nil {
+		w.t.Fatalf("batch %d could not be claimed", d.Batch)
+	}
+	return cl
+}
+
+// next dispatches and claims the one batch that is due.
+func (w *world) next() *Claim {
+	w.t.Helper()
+	due := w.due()
+	if len(due) == 0 {
+		w.t.Fatal("no batch is due")
+	}
+	return w.claim(due[0])
+}
+
+func members(cl *Claim) []int64 {
+	ids := make([]int64, len(cl.Recipients))
+	for i, r := range cl.Recipients {
+		ids[i] = r.ID
+	}
+	return ids
+}
+
+const within = 31 * time.Second
+
+func (w *world) tryBegin(cl *Claim) (*Attempt, error) {
+	return w.l.BeginAttempt(w.ctx, cl, Begin{Within: within, Members: members(cl)})
+}
+
+func (w *world) begin(cl *Claim) *Attempt {
+	w.t.Helper()
+	a, err := w.tryBegin(cl)
+	w.ok(err)
+	return a
+}
+
+// nextAttempt is next and begin.
+func (w *world) nextAttempt() *Attempt {
+	w.t.Helper()
+	return w.begin(w.next())
+}
+
+// answer gives every member of an attempt the outcome of f.
+func answer(a *Attempt, f func(i int) Outcome) Answer {
+	ans := Answer{Currency: "AUD", Outcomes: make([]Outcome, len(a.Members))}
+	for i, id := range a.Members {
+		ans.Outcomes[i] = f(i)
+		ans.Outcomes[i].Recipient = id
+	}
+	return ans
+}
+
+func accepted(int) Outcome {
+	return Outcome{State: campaign.Accepted, ProviderID: "id", Status: "SUCCESS", Price: price, Parts: 1}
+}
+
+func rejected(int) Outcome {
+	return Outcome{State: campaign.Rejected, Status: "INVALID_RECIPIENT", Reason: "INVALID_RECIPIENT"}
+}
+
+func unknown(int) Outcome { return Outcome{State: campaign.Unknown, Reason: "no_row"} }
+
+func pending(int) Outcome { return Outcome{State: campaign.Pending} }
+
+// check demands the ledger's invariants of a campaign.
+func (w *world) check(id int64) {
+	w.t.Helper()
+	c := w.campaign(id)
+	q := w.l.store.read()
+	rows, err := q.QueryContext(w.ctx, `SELECT b.id, b.state, b.pending, b.unknown, b.accepted, b.delivered, b.undelivered, b.rejected, b.suppressed, b.cancelled,
+		(SELECT count(*) FROM attempts a WHERE a.batch_id = b.id AND a.state = 0) FROM batches b WHERE b.campaign_id = $1`, id)
+	w.ok(err)
+	defer rows.Close()
+	counted := map[int64][8]int{}
+	total := 0
+	for rows.Next() {
+		var (
+			batch       int64
+			state, open int
+			n           [8]int
+		)
+		w.ok(rows.Scan(&batch, &state, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &open))
+		counted[batch] = n
+		for _, k := range n {
+			total += k
+		}
+		switch {
+		case (state == batchInFlight) != (open == 1) || open > 1:
+			w.t.Fatalf("batch %d has state %d and %d open attempts", batch, state, open)
+		case state == batchSettled && n[0] > 0 || state != batchSettled && n[0] == 0:
+			w.t.Fatalf("batch %d has state %d and %d pending", batch, state, n[0])
+		}
+	}
+	w.ok(rows.Err())
+	if total != c.Total {
+		w.t.Fatalf("%d recipients are counted, want %d", total, c.Total)
+	}
+	grouped := map[int64][8]int{}
+	for batch := range counted {
+		grouped[batch] = [8]int{}
+	}
+	var unknownQuoted int64
+	w.ok(q.QueryRowContext(w.ctx, `SELECT COALESCE(sum(r.quoted), 0) FROM recipients r JOIN batches b ON b.id = r.batch_id WHERE b.campaign_id = $1 AND r.state = 1`, id).Scan(&unknownQuoted))
+	states, err := q.QueryContext(w.ctx, `SELECT r.batch_id, r.state, count(*) FROM recipients r JOIN batches b ON b.id = r.batch_id WHERE b.campaign_id = $1 GROUP BY r.batch_id, r.state`, id)
+	w.ok(err)
+	defer states.Close()
+	for states.Next() {
+		var (
+			batch    int64
+			state, n int
+		)
+		w.ok(states.Scan(&batch, &state, &n))
+		g := grouped[batch]
+		g[state] = n
+		grouped[batch] = g
+	}
+	w.ok(states.Err())
+	if diff := cmp.Diff(grouped, counted); diff != "" {
+		w.t.Fatalf("the counters of the batches differ, -recipients +counters:\n%s", diff)
+	}
+	var open, spent int64
+	w.ok(q.QueryRowContext(w.ctx, `SELECT COALESCE(sum(reserved), 0) FROM attempts WHERE campaign_id = $1 AND state = 0`, id).Scan(&open))
+	if int64(c.Reserved) != open+unknownQuoted {
+		w.t.Fatalf("%s is reserved; open attempts hold %s and unknown recipients %s", c.Reserved, campaign.Micros(open), campaign.Micros(unknownQuoted))
+	}
+	w.ok(q.QueryRowContext(w.ctx, `SELECT COALESCE(sum(m.price), 0) FROM messages m JOIN attempts a ON a.id = m.attempt_id WHERE a.campaign_id = $1 AND m.status = 'SUCCESS'`, id).Scan(&spent))
+	if int64(c.Spent) != spent {
+		w.t.Fatalf("%s is spent and the messages cost %s", c.Spent, campaign.Micros(spent))
+	}
+	var twice int
+	w.ok(q.QueryRowContext(w.ctx, `SELECT count(*) FROM (SELECT recipient_id FROM messages m JOIN attempts a ON a.id = m.attempt_id
+		WHERE a.campaign_id = $1 AND m.status = 'SUCCESS' GROUP BY recipient_id HAVING count(*) > 1) d`, id).Scan(&twice))
+	if twice > 0 {
+		w.t.Fatalf("%d recipients were accepted twice", twice)
+	}
+	if c.Budget != nil && c.Spent+c.Reserved > *c.Budget {
+		w.t.Fatalf("%s spent and %s reserved of a budget of %s", c.Spent, c.Reserved, *c.Budget)
+	}
+	if n := w.counts(id); c.State.Final() && (n.Left() > 0 || n.Unknown > 0) {
+		w.t.Fatalf("campaign %d is %s with %+v", id, c.State, n)
+	}
+}
