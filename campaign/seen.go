@@ -213,3 +213,16 @@ func respread(old []seenSlot, homes uint64) ([]seenSlot, bool) {
 	}
 	return slots, true
 }
+
+// String names the identity as the ledger stores it.
+func (id Identity) String() string {
+	switch id {
+	case ByNumber:
+		return "number"
+	case ByPost:
+		return "post"
+	case ByLetter:
+		return "letter"
+	}
+	return "contact"
+}

@@ -20,7 +20,7 @@ type importRequest struct {
 	Name     string // of the list; empty: the audience of one campaign
 	File     string
 	Country  string // of national numbers; may be empty
-	Identity importer.Identity
+	Identity campaign.Identity
 }
 
 // importResult is what an import came to.
@@ -31,11 +31,11 @@ type importResult struct {
 }
 
 // identityFor is what makes two rows the same recipient on a channel.
-func identityFor(c campaign.Channel) importer.Identity {
+func identityFor(c campaign.Channel) campaign.Identity {
 	if c.IsPhone() {
-		return importer.ByNumber
+		return campaign.ByNumber
 	}
-	return importer.ByPost
+	return campaign.ByPost
 }
 
 // importAudience reads a file into a list, whole or not at all.

@@ -116,7 +116,7 @@ func (m *Main) listImport(ctx context.Context, name, file string) error {
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
-	r, err := m.importAudience(ctx, l, importRequest{Name: name, File: file, Country: m.cfg.Country, Identity: importer.ByContact})
+	r, err := m.importAudience(ctx, l, importRequest{Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact})
 	if err != nil {
 		return err
 	}

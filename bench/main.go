@@ -1,0 +1,257 @@
+// Bench measures the main job, from a CSV file to the last recorded outcome,
+// beside two baselines in the same run:
+//
+//	bare      CSV, number check, posts in 8 goroutines: no queue, no ledger
+//	naive     messages in the task's payload, one UPDATE a recipient
+//	postrider import, plan, queue, attempts, outcomes
+//
+// Each runs as a process of its own against the same pretended provider, which
+// answers at once, on the same machine; prices are switched off. It prints
+// seconds, rows a second, peak memory, and ratios. Run it with
+//
+//	go run ./bench -rows 1000000
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/services"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// job is what one contender is given.
+type job struct {
+	CSV, BaseURL, Redis, Dir string
+	Database                 string // postgres:// or empty for SQLite
+	Rows                     int
+}
+
+// result is what one contender measured of itself.
+type result struct {
+	Accepted int
+	Parts    map[string]float64 // seconds by part
+	Seconds  float64
+	PeakMB   float64 // from the operating system's account of the process
+}
+
+func run() error {
+	rows := flag.Int("rows", 1_000_000, "recipients")
+	runs := flag.Int("runs", 3, "runs of each; the median counts")
+	only := flag.String("only", "", "bare, naive or postrider; all when empty")
+	postgres := flag.Bool("postgres", false, "postrider on PostgreSQL instead of SQLite")
+	role := flag.String("role", "", "internal: what a child process does")
+	flag.Parse()
+	switch *role {
+	case "":
+	case "provider":
+		return provider()
+	default:
+		return child(*role)
+	}
+	return compare(*rows, *runs, *only, *postgres)
+}
+
+// child runs one contender: its job on stdin, its result on stdout.
+func child(role string) error {
+	var j job
+	if err := json.NewDecoder(os.Stdin).Decode(&j); err != nil {
+		return err
+	}
+	contenders := map[string]func(context.Context, job) (result, error){"bare": bare, "naive": naive, "postrider": postrider}
+	begun := time.Now()
+	r, err := contenders[role](context.Background(), j)
+	if err != nil {
+		return err
+	}
+	r.Seconds = time.Since(begun).Seconds()
+	return json.NewEncoder(os.Stdout).Encode(r)
+}
+
+func compare(rows, runs int, only string, postgres bool) error {
+	dir, err := os.MkdirTemp("", "postrider-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "audience.csv")
+	if err := writeAudience(file, rows); err != nil {
+		return err
+	}
+	fmt.Printf("%d recipients, %s, %d CPUs, median of %d runs\n\n", rows, runtime.Version(), runtime.NumCPU(), runs)
+	fmt.Printf("%-10s %9s %12s %9s   %s\n", "", "seconds", "rows/s", "peak MB", "parts in seconds")
+	medians := map[string]float64{}
+	for _, role := range []string{"bare", "naive", "postrider"} {
+		if only != "" && only != role {
+			continue
+		}
+		var all []result
+		for n := range runs {
+			r, err := contend(role, job{CSV: file, Rows: rows, Dir: filepath.Join(dir, fmt.Sprint(role, n))}, postgres)
+			if err != nil {
+				return fmt.Errorf("%s: %w", role, err)
+			}
+			if r.Accepted != rows {
+				return fmt.Errorf("%s: %d of %d were accepted", role, r.Accepted, rows)
+			}
+			all = append(all, r)
+		}
+		m := median(all)
+		medians[role] = m.Seconds
+		fmt.Printf("%-10s %9.2f %12.0f %9.0f   %s\n", role, m.Seconds, float64(rows)/m.Seconds, m.PeakMB, describeParts(m.Parts))
+	}
+	if only == "" {
+		fmt.Printf("\npostrider is %.1f times as fast as naive, and takes %.2f times as long as bare\n",
+			medians["naive"]/medians["postrider"], medians["postrider"]/medians["bare"])
+	}
+	return nil
+}
+
+func median(all []result) result {
+	for i := range all {
+		for j := i + 1; j < len(all); j++ {
+			if all[j].Seconds < all[i].Seconds {
+				all[i], all[j] = all[j], all[i]
+			}
+		}
+	}
+	return all[len(all)/2]
+}
+
+func describeParts(parts map[string]float64) string {
+	var s []string
+	for _, p := range []string{"import", "plan", "send"} {
+		if v, ok := parts[p]; ok {
+			s = append(s, fmt.Sprintf("%s %.2f", p, v))
+		}
+	}
+	return strings.Join(s, ", ")
+}
+
+// contend starts servers and provider afresh, runs one contender, and holds its
+// count against the provider's.
+func contend(role string, j job, postgres bool) (result, error) {
+	ctx := context.Background()
+	if err := os.MkdirAll(j.Dir, 0o755); err != nil {
+		return result{}, err
+	}
+	defer os.RemoveAll(j.Dir)
+	var r result
+	if role != "bare" {
+		redis, err := services.StartRedis(ctx, filepath.Join(j.Dir, "redis"), services.RedisOptions{AOF: true})
+		if err != nil {
+			return r, err
+		}
+		defer redis.Stop() //nolint:errcheck // the folder goes with it
+		j.Redis = redis.URL()
+	}
+	if role == "postrider" && postgres {
+		pg, err := services.StartPostgres(ctx, filepath.Join(j.Dir, "postgres"), services.PostgresOptions{})
+		if err != nil {
+			return r, err
+		}
+		defer pg.Stop() //nolint:errcheck // the folder goes with it
+		if j.Database, err = pg.NewDatabase(ctx, "bench"); err != nil {
+			return r, err
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return r, err
+	}
+	p := exec.Command(self, "-role", "provider")
+	hold, err := p.StdinPipe()
+	if err != nil {
+		return r, err
+	}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		return r, err
+	}
+	p.Stderr = os.Stderr
+	if err := p.Start(); err != nil {
+		return r, err
+	}
+	defer func() { hold.Close(); p.Wait() }() //nolint:errcheck // it ends with its stdin
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return r, fmt.Errorf("starting the provider: %w", err)
+	}
+	j.BaseURL = strings.TrimSpace(line)
+
+	c := exec.Command(self, "-role", role)
+	input, err := json.Marshal(j)
+	if err != nil {
+		return r, err
+	}
+	c.Stdin = strings.NewReader(string(input))
+	c.Stderr = os.Stderr
+	answer, err := c.Output()
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(answer, &r); err != nil {
+		return r, err
+	}
+	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.PeakMB = float64(usage.Maxrss) / 1024
+	}
+	stats, err := providerStats(j.BaseURL)
+	if err != nil {
+		return r, err
+	}
+	if int(stats.Accepted) != j.Rows || stats.Again != 0 || stats.LargestBatch > 1000 {
+		return r, fmt.Errorf("the provider counted %d accepted, %d twice, largest batch %d", stats.Accepted, stats.Again, stats.LargestBatch)
+	}
+	return r, nil
+}
+
+// writeAudience writes rows of an audience with ten columns, a tenth of the
+// numbers in national form.
+func writeAudience(path string, rows int) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriterSize(f, 1<<20)
+	defer func() { err = errors.Join(err, w.Flush()) }()
+	if _, err := io.WriteString(w, "phone,first_name,last_name,email,city,state,postcode,tier,points,note\n"); err != nil {
+		return err
+	}
+	for i := range rows {
+		number := fmt.Sprintf("+614%08d", 10000000+i)
+		if i%10 == 0 {
+			number = fmt.Sprintf("04%02d %03d %03d", 10+i/1_000_000, i/1000%1000, i%1000)
+		}
+		if _, err := fmt.Fprintf(w, "%s,Ann%d,Miller,ann%d@example.com,Perth,WA,6000,gold,%d,customer since 2019\n", number, i%977, i, i%400); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func providerStats(baseURL string) (sandbox.Stats, error) {
+	var s sandbox.Stats
+	err := getJSON(strings.TrimSuffix(baseURL, "/v3")+"/_sandbox/stats", &s)
+	return s, err
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/ledger"
+)
+
+// demoFiles are the sample audience of 5,000 rows, made up by a generator, and
+// the printed matter of the demo's campaigns.
+//
+//go:embed demo
+var demoFiles embed.FS
+
+func (m *Main) demoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "demo", Args: exactArgs(0, "no arguments"),
+		Short:       "See the whole job on embedded parts: 5,000 sample contacts, all four channels, a pretended provider",
+		Annotations: map[string]string{"config": "none"},
+		RunE:        func(cmd *cobra.Command, _ []string) error { return m.demo(cmd.Context()) },
+	}
+}
+
+// demo runs real commands of this program, one after the other, against the
+// sandbox in a temporary folder, and then holds the ledger against what the
+// sandbox counted.
+func (m *Main) demo(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "postrider-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	files, err := fs.Sub(demoFiles, "demo")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(dir, files); err != nil {
+		return err
+	}
+	provider := sandbox.New(sandbox.Options{Seed: 1, RefuseRate: 0.02, Rate: sandbox.RateLimit{}})
+	defer provider.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: provider, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener) //nolint:errcheck // it ends with the Close below
+	defer server.Close()
+
+	d := &demo{main: m, dir: dir, provider: provider, env: []string{
+		"POSTRIDER_DATA_DIR=" + filepath.Join(dir, "data"),
+		"POSTRIDER_RATE=4", "POSTRIDER_LOG_LEVEL=error",
+		"CLICKSEND_BASE_URL=http://" + listener.Addr().String() + "/v3",
+		"CLICKSEND_USERNAME=" + sandbox.DefaultUsername, "CLICKSEND_API_KEY=" + sandbox.DefaultAPIKey,
+		"HOME=" + dir,
+	}}
+	m.say("Postrider's demo: everything happens in a temporary folder, against a pretended provider.\nNothing leaves this machine. Each line after a $ is a real command.\n")
+	return d.run(ctx)
+}
+
+// demo is one run of the demo.
+type demo struct {
+	main     *Main
+	dir      string
+	env      []string
+	provider *sandbox.Server
+}
+
+func (d *demo) run(ctx context.Context) error {
+	steps := [][]string{
+		{"list", "import", "customers", "audience.csv", "--country", "AU"},
+		{"address", "add", "--name", "ACME Pty Ltd", "--line-1", "1 Harbour Street", "--city", "Perth", "--state", "WA", "--postcode", "6000", "--country", "AU"},
+		{"send", "--channel", "sms", "--to", "list:customers", "--name", "sale-sms", "--from", "ACME", "--body", "Hi {{first_name|there}}, our sale starts today. You have {{points|some}} points. Details: acme.example", "--budget", "500.00", "--yes"},
+		{"send", "--channel", "mms", "--to", "list:customers", "--name", "sale-mms", "--from", "+61411111111", "--subject", "Summer sale", "--body", "See you soon, {{first_name|dear customer}}!", "--media", "sale.png", "--yes"},
+		{"send", "--channel", "letter", "--to", "list:customers", "--name", "sale-letter", "--file", "letter.pdf", "--colour", "--duplex", "--return-address", "1", "--yes"},
+		{"send", "--channel", "postcard", "--to", "list:customers", "--name", "sale-postcard", "--file", "front.pdf", "--file", "back.pdf", "--return-address", "1", "--yes"},
+	}
+	for _, args := range steps {
+		d.main.say("$ postrider %s", quoteArgs(args))
+		if code := d.command(ctx, args); code != exitDone && code != exitRefused {
+			return fmt.Errorf("the demo stopped at `postrider %s` (exit code %d)", quoteArgs(args), code)
+		}
+		d.main.say("")
+	}
+	return d.report(ctx)
+}
+
+// command runs one command line of this program in the demo's folder.
+func (d *demo) command(ctx context.Context, args []string) int {
+	never := false
+	m := &Main{
+		Stdin: strings.NewReader(""), Stdout: d.main.Stdout, Stderr: d.main.Stderr,
+		Env: d.env, Dir: d.dir, Version: d.main.Version, Terminal: &never, actor: "demo",
+	}
+	if d.main.json {
+		m.Stdout = d.main.Stderr
+	}
+	if d.main.atTerminal() {
+		m.Terminal = nil // the bar may move, and --yes spares the question
+		m.Stdin, m.Stderr = d.main.Stdin, d.main.Stderr
+	}
+	return m.Run(ctx, args)
+}
+
+// demoReport is what --json prints at the end.
+type demoReport struct {
+	Campaigns []*campaignJSON           `json:"campaigns"`
+	Provider  map[string]demoProviderIs `json:"provider"`
+	Agree     bool                      `json:"agree"`
+}
+
+// demoProviderIs is what the pretended provider counted on one channel.
+type demoProviderIs struct {
+	Accepted int `json:"accepted"`
+	Refused  int `json:"refused"`
+	Again    int `json:"again"` // destinations accepted more than once
+}
+
+// report prints what became of everybody, and holds it against the provider's
+// own counts.
+func (d *demo) report(ctx context.Context) error {
+	l, err := ledger.Open(ctx, filepath.Join(d.dir, "data", "postrider.db"), ledger.Options{})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	all, err := l.Campaigns(ctx)
+	if err != nil {
+		return err
+	}
+	r := demoReport{Provider: map[string]demoProviderIs{}, Agree: true}
+	m := d.main
+	m.say("What became of everybody, by the ledger and by the provider:\n")
+	m.say("  %-10s %10s %10s %10s %10s %10s   %14s", "channel", "contacts", "accepted", "rejected", "suppressed", "unknown", "charged")
+	var sums ledger.Counts
+	var spent campaign.Micros
+	stats := d.provider.Stats()
+	for i := len(all) - 1; i >= 0; i-- {
+		c, err := describe(ctx, l, all[i].ID)
+		if err != nil {
+			return err
+		}
+		r.Campaigns = append(r.Campaigns, c)
+		m.say("  %-10s %10s %10s %10s %10s %10s   %10s %s", c.Channel, number(c.Total), number(c.Accepted), number(c.Rejected), number(c.Suppressed), number(c.Unknown), c.Spent, c.Currency)
+		sums.Total += c.Total
+		sums.Accepted += c.Accepted
+		sums.Rejected += c.Rejected
+		sums.Suppressed += c.Suppressed
+		sums.Unknown += c.Unknown
+		spent += c.Spent
+		p := providerCounts(stats, c.Channel)
+		r.Provider[string(c.Channel)] = p
+		if p.Accepted != c.Accepted || p.Refused != c.Rejected || p.Again != 0 ||
+			c.Total != c.Accepted+c.Rejected+c.Suppressed {
+			r.Agree = false
+		}
+	}
+	m.say("  %-10s %10s %10s %10s %10s %10s   %10s", "in all", number(sums.Total), number(sums.Accepted), number(sums.Rejected), number(sums.Suppressed), number(sums.Unknown), spent)
+	for _, c := range r.Campaigns {
+		p := r.Provider[string(c.Channel)]
+		m.say("  the provider counted on %-8s %s accepted, %s refused, %s twice", c.Channel, number(p.Accepted), number(p.Refused), number(p.Again))
+	}
+	if m.json {
+		if err := m.printJSON(r); err != nil {
+			return err
+		}
+	}
+	if !r.Agree {
+		return errors.New("the ledger and the provider disagree: this is a bug, please report it")
+	}
+	m.say("\nBoth agree: nobody twice, nobody lost. Next: docs/getting-started.md sends your own file.")
+	return nil
+}
+
+// quoteArgs writes a command line as a shell would take it.
+func quoteArgs(args []string) string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		if strings.ContainsAny(a, " '{}|!") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		out[i] = a
+	}
+	return strings.Join(out, " ")
+}
+
+func providerCounts(s sandbox.Stats, c campaign.Channel) demoProviderIs {
+	ch := s.Channels[string(c)]
+	refused := int64(0)
+	for _, n := range ch.Refused {
+		refused += n
+	}
+	return demoProviderIs{Accepted: int(ch.Accepted), Refused: int(refused), Again: int(ch.Again)}
+}
