@@ -19,7 +19,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postrider/postrider/campaign"
-	"github.com/postrider/postrider/importer"
 	"github.com/postrider/postrider/ledger"
 )
 
