@@ -388,7 +388,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		reason string
 	}
 	groups := map[group][]int64{}
-	rows := make([]Outcome, 0, len(outcomes))
+	said := make([]Outcome, 0, len(outcomes))
 	for i, o := range outcomes {
 		if o.Recipient != a.Members[i] {
 			return fmt.Errorf("attempt %d: outcome %d is of recipient %d, want %d", a.ID, i, o.Recipient, a.Members[i])
@@ -399,7 +399,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 			groups[g] = append(groups[g], o.Recipient)
 		}
 		if o.Status != "" {
-			rows = append(rows, o)
+			said = append(said, o)
 		}
 	}
 	// The rare groups by id; then the most frequent one, as a rule the
@@ -433,11 +433,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 			return err
 		}
 	}
-	return l.store.insert(ctx, tx, "messages", messageColumns, len(rows), func(i int, args []any) {
-		o := rows[i]
-		args[0], args[1], args[2], args[3], args[4], args[5], args[6] =
-			o.Recipient, a.ID, o.ProviderID, o.Status, int64(o.Price), int64(o.Parts), int64(FromAnswer)
-	})
+	return l.writeMessages(ctx, tx, a.ID, FromAnswer, said)
 }
 
 // cameFrom is where a member stands when its outcome is written: pending, or
@@ -452,7 +448,35 @@ func cameFrom(to campaign.RecipientState) []campaign.RecipientState {
 	return []campaign.RecipientState{campaign.Pending, campaign.Unknown}
 }
 
-var messageColumns = []string{"recipient_id", "attempt_id", "provider_id", "status", "price", "parts", "evidence"}
+// writeMessages adds what the provider said of recipients. Most rows of an
+// answer share status, price and parts, and differ in nothing but the ids.
+func (l *Ledger) writeMessages(ctx context.Context, tx *tx, attempt int64, evidence Evidence, all []Outcome) error {
+	type group struct {
+		status string
+		price  campaign.Micros
+		parts  int
+	}
+	groups := map[group][]*Outcome{}
+	for i := range all {
+		o := &all[i]
+		g := group{o.Status, o.Price, o.Parts}
+		groups[g] = append(groups[g], o)
+	}
+	for g, members := range groups {
+		err := l.store.insert(ctx, tx, rows{
+			table: "messages", n: len(members),
+			columns: []column{
+				same("attempt_id", attempt), same("status", g.status), same("price", int64(g.price)), same("parts", int64(g.parts)),
+				same("evidence", int64(evidence)), differs("recipient_id"), differs("provider_id"),
+			},
+			each: func(i int, v []any) { v[0], v[1] = members[i].Recipient, members[i].ProviderID },
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // settleSpend turns the attempt's reservation into what was really charged and
 // returns the reason for which the refusal brake pauses, if it does.

@@ -142,11 +142,14 @@ var here = Provider{URL: "http://127.0.0.1/v3", User: "7"}
 func (w *world) draft(n int, more ...func(*NewCampaign)) *Campaign {
 	w.t.Helper()
 	nc := NewCampaign{
-		Content: campaign.Content{Channel: campaign.SMS, Body: "Hi"}, ListID: w.list("", n).ID,
-		Digest: "digest", Provider: here, Currency: "AUD", Actor: "test",
+		Content: campaign.Content{Channel: campaign.SMS, Body: "Hi"},
+		Digest:  "digest", Provider: here, Currency: "AUD", Actor: "test",
 	}
 	for _, f := range more {
 		f(&nc)
+	}
+	if nc.ListID == 0 {
+		nc.ListID = w.list("", n).ID
 	}
 	c, err := w.l.CreateCampaign(w.ctx, nc)
 	w.ok(err)
@@ -251,10 +254,11 @@ func (w *world) claim(d Dispatch) *Claim {
 	return cl
 }
 
-// next dispatches and claims the one batch that is due.
+// next dispatches and claims the first batch that is due.
 func (w *world) next() *Claim {
 	w.t.Helper()
-	due := w.due()
+	due, err := w.l.Due(w.ctx, DueQuery{Channel: campaign.SMS, Window: 1, Again: time.Minute})
+	w.ok(err)
 	if len(due) == 0 {
 		w.t.Fatal("no batch is due")
 	}
@@ -286,6 +290,12 @@ func (w *world) begin(cl *Claim) *Attempt {
 func (w *world) nextAttempt() *Attempt {
 	w.t.Helper()
 	return w.begin(w.next())
+}
+
+// answered closes an attempt with the outcome of f for every member.
+func (w *world) answered(a *Attempt, f func(i int) Outcome) {
+	w.t.Helper()
+	w.ok(w.l.CloseAnswered(w.ctx, a, answer(a, f)))
 }
 
 // answer gives every member of an attempt the outcome of f.

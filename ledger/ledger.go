@@ -45,14 +45,47 @@ type store interface {
 	write(ctx context.Context, fn func(tx *tx) error) error
 	// now is the database's clock.
 	now(ctx context.Context, tx *tx) (time.Time, error)
-	// insert adds n rows to table, the fastest way the database has.
-	insert(ctx context.Context, tx *tx, table string, columns []string, n int, row func(i int, args []any)) error
+	// insert adds rows to a table, the fastest way the database has.
+	insert(ctx context.Context, tx *tx, r rows) error
 	// forUpdate is appended to a SELECT that locks the row it reads.
 	forUpdate() string
 	// kind is "sqlite" or "postgres".
 	kind() string
 	describe(ctx context.Context) (string, error)
 	close() error
+}
+
+// rows are n rows to be added to a table.
+type rows struct {
+	table   string
+	columns []column
+	n       int
+	// each fills in the values of row i in the columns that differ from row to
+	// row, in their order.
+	each func(i int, values []any)
+}
+
+// column is one column of rows. What is the same in all of them, or counts up,
+// need not be handed to SQLite a million times.
+type column struct {
+	name  string
+	kind  columnKind
+	value any   // of a same column
+	first int64 // of a counting column
+}
+
+type columnKind int
+
+const (
+	differing columnKind = iota
+	sameInAll
+	countingUp
+)
+
+func differs(name string) column         { return column{name: name} }
+func same(name string, value any) column { return column{name: name, kind: sameInAll, value: value} }
+func counts(name string, first int64) column {
+	return column{name: name, kind: countingUp, first: first}
 }
 
 // tx is a write under way.

@@ -93,8 +93,6 @@ func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) 
 // ID is the id of the list being written.
 func (w *ListWriter) ID() int64 { return w.id }
 
-var contactTable = []string{"id", "list_id", "line", "phone", "email", "first_name", "last_name", "country", "reference", "address", "fields"}
-
 // Contacts adds contacts in the order of the file. It does not keep the slice.
 func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) error {
 	if len(chunk) == 0 {
@@ -103,13 +101,11 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 	if w.columns == nil {
 		w.columns = chunk[0].Fields.Columns
 	}
-	type packed struct{ address, fields string }
-	cells := make([]packed, len(chunk))
+	data := make([]string, len(chunk))
 	for i := range chunk {
-		c := &chunk[i]
-		cells[i] = packed{packAddress(&c.Address), packValues(c.Fields.Values)}
+		data[i] = packContact(&chunk[i])
 		w.buf = w.buf[:0]
-		for _, s := range [...]string{c.Phone, c.Email, c.FirstName, c.LastName, c.Country, c.Reference, cells[i].address, cells[i].fields} {
+		for _, s := range [...]string{chunk[i].Phone, data[i]} {
 			w.buf = strconv.AppendInt(w.buf, int64(len(s)), 10)
 			w.buf = append(w.buf, ':')
 			w.buf = append(w.buf, s...)
@@ -130,10 +126,10 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 		if err != nil {
 			return err
 		}
-		return w.l.store.insert(ctx, tx, "contacts", contactTable, len(chunk), func(i int, args []any) {
-			c := &chunk[i]
-			args[0], args[1], args[2], args[3], args[4], args[5] = first+int64(i), w.id, int64(c.Line), c.Phone, c.Email, c.FirstName
-			args[6], args[7], args[8], args[9], args[10] = c.LastName, c.Country, c.Reference, cells[i].address, cells[i].fields
+		return w.l.store.insert(ctx, tx, rows{
+			table: "contacts", n: len(chunk),
+			columns: []column{counts("id", first), same("list_id", w.id), differs("line"), differs("phone"), differs("data")},
+			each:    func(i int, v []any) { v[0], v[1], v[2] = int64(chunk[i].Line), chunk[i].Phone, data[i] },
 		})
 	})
 }
@@ -323,19 +319,14 @@ func (l *Ledger) listColumns(ctx context.Context, id int64) (*campaign.Columns, 
 	return campaign.NewColumns(names...), nil
 }
 
-const contactColumns = `k.id, k.list_id, k.line, k.phone, k.email, k.first_name, k.last_name, k.country, k.reference, k.address, k.fields`
+const contactColumns = `k.id, k.list_id, k.line, k.phone, k.data`
 
 func scanContact(row scanner, columns *campaign.Columns, c *campaign.Contact, before ...any) error {
-	var address, fields string
-	dest := append(before, &c.ID, &c.ListID, &c.Line, &c.Phone, &c.Email, &c.FirstName, &c.LastName, &c.Country, &c.Reference, &address, &fields)
-	if err := row.Scan(dest...); err != nil {
+	var data string
+	if err := row.Scan(append(before, &c.ID, &c.ListID, &c.Line, &c.Phone, &data)...); err != nil {
 		return err
 	}
-	c.Address = unpackAddress(address)
-	if n := len(columns.Names()); n > 0 {
-		c.Fields = campaign.Fields{Columns: columns, Values: unpackValues(fields, n)}
-	}
-	return nil
+	return unpackContact(data, columns, c)
 }
 
 // EachContact hands every contact of a list to fn, in the order of the file.

@@ -46,18 +46,9 @@ func (w *PlanWriter) Batch(ctx context.Context, b campaign.PlannedBatch) error {
 	return w.flush(ctx)
 }
 
-var (
-	batchTable = []string{"id", "campaign_id", "channel", "file_key", "state", "due_at", "pending", "suppressed"}
-	recipTable = []string{"id", "batch_id", "contact_id", "state", "reason"}
-)
-
 func (w *PlanWriter) flush(ctx context.Context) error {
 	if len(w.batches) == 0 {
 		return nil
-	}
-	type row struct {
-		r     campaign.PlannedRecipient
-		batch int64
 	}
 	err := w.l.store.write(ctx, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
@@ -75,37 +66,70 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		rows := make([]row, 0, w.waiting)
 		pending := make([]int, len(w.batches))
 		for i, b := range w.batches {
 			for _, r := range b.Recipients {
-				rows = append(rows, row{r, firstBatch + int64(i)})
 				if r.State == campaign.Pending {
 					pending[i]++
 				}
 			}
 		}
-		err = w.l.store.insert(ctx, tx, "batches", batchTable, len(w.batches), func(i int, args []any) {
-			b := w.batches[i]
-			state := int64(batchReady)
-			if pending[i] == 0 {
-				state = batchSettled
-			}
-			args[0], args[1], args[2], args[3] = firstBatch+int64(i), w.id, string(w.channel), b.FileKey
-			args[4], args[5], args[6], args[7] = state, int64(0), int64(pending[i]), int64(len(b.Recipients)-pending[i])
+		err = w.l.store.insert(ctx, tx, rows{
+			table: "batches", n: len(w.batches),
+			columns: []column{
+				counts("id", firstBatch), same("campaign_id", w.id), same("channel", string(w.channel)), same("due_at", int64(0)),
+				differs("file_key"), differs("state"), differs("pending"), differs("suppressed"),
+			},
+			each: func(i int, v []any) {
+				b := w.batches[i]
+				state := int64(batchReady)
+				if pending[i] == 0 {
+					state = batchSettled
+				}
+				v[0], v[1], v[2], v[3] = b.FileKey, state, int64(pending[i]), int64(len(b.Recipients)-pending[i])
+			},
 		})
 		if err != nil {
 			return err
 		}
-		return w.l.store.insert(ctx, tx, "recipients", recipTable, len(rows), func(i int, args []any) {
-			r := rows[i]
-			args[0], args[1], args[2], args[3], args[4] = firstRecipient+int64(i), r.batch, r.r.ContactID, int64(r.r.State), nullString(r.r.Reason)
-		})
+		for i, b := range w.batches {
+			if err := w.writeRecipients(ctx, tx, firstBatch+int64(i), firstRecipient, b.Recipients); err != nil {
+				return err
+			}
+			firstRecipient += int64(len(b.Recipients))
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
 	w.batches, w.waiting = w.batches[:0], 0
+	return nil
+}
+
+// writeRecipients adds the recipients of one batch. A stretch of them that
+// shares state and reason, as a rule the whole batch, differs in nothing but
+// the contacts.
+func (w *PlanWriter) writeRecipients(ctx context.Context, tx *tx, batch, first int64, all []campaign.PlannedRecipient) error {
+	for start := 0; start < len(all); {
+		end := start + 1
+		for end < len(all) && all[end].State == all[start].State && all[end].Reason == all[start].Reason {
+			end++
+		}
+		part := all[start:end]
+		err := w.l.store.insert(ctx, tx, rows{
+			table: "recipients", n: len(part),
+			columns: []column{
+				counts("id", first+int64(start)), same("batch_id", batch), same("state", int64(part[0].State)),
+				same("reason", nullString(part[0].Reason)), differs("contact_id"),
+			},
+			each: func(i int, v []any) { v[0] = part[i].ContactID },
+		})
+		if err != nil {
+			return err
+		}
+		start = end
+	}
 	return nil
 }
 

@@ -130,18 +130,40 @@ func (s *postgresStore) writeOnce(ctx context.Context, fn func(tx *tx) error) er
 }
 
 // insert copies the rows in.
-func (s *postgresStore) insert(ctx context.Context, t *tx, table string, columns []string, n int, row func(i int, args []any)) error {
-	args := make([]any, len(columns))
+func (s *postgresStore) insert(ctx context.Context, t *tx, r rows) error {
+	names := make([]string, len(r.columns))
+	args := make([]any, len(r.columns))
+	var differing []any
+	for i, c := range r.columns {
+		names[i] = c.name
+		if c.kind == sameInAll {
+			args[i] = c.value
+		}
+		if c.kind == 0 {
+			differing = append(differing, nil)
+		}
+	}
 	err := t.conn.Raw(func(dc any) error {
-		_, err := dc.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{table}, columns,
-			pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-				row(i, args)
+		_, err := dc.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{r.table}, names,
+			pgx.CopyFromSlice(r.n, func(i int) ([]any, error) {
+				r.each(i, differing)
+				next := 0
+				for k, c := range r.columns {
+					switch c.kind {
+					case countingUp:
+						args[k] = c.first + int64(i)
+					case sameInAll:
+					default:
+						args[k] = differing[next]
+						next++
+					}
+				}
 				return args, nil
 			}))
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("copying into %s: %w", table, err)
+		return fmt.Errorf("copying into %s: %w", r.table, err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -321,39 +322,103 @@ func (s *sqliteStore) prepared(ctx context.Context, query string) (*sql.Stmt, er
 // (docs/benchmarks.md).
 const insertRows = 100
 
-func (s *sqliteStore) insert(ctx context.Context, t *tx, table string, columns []string, n int, row func(i int, args []any)) error {
-	args := make([]any, 0, insertRows*len(columns))
-	for start := 0; start < n; start += insertRows {
-		count := min(insertRows, n-start)
-		args = args[:count*len(columns)]
-		for i := range count {
-			row(start+i, args[i*len(columns):(i+1)*len(columns)])
+func (s *sqliteStore) insert(ctx context.Context, t *tx, r rows) error {
+	ctx = context.WithoutCancel(ctx) // see uncancelled
+	var shared, counting []column
+	differing := 0
+	for _, c := range r.columns {
+		switch c.kind {
+		case sameInAll:
+			shared = append(shared, c)
+		case countingUp:
+			counting = append(counting, c)
+		default:
+			differing++
 		}
-		ctx := context.WithoutCancel(ctx) // see uncancelled
-		st, err := s.prepared(ctx, insertSQL(table, columns, count))
+	}
+	head := len(shared) + len(counting)
+	args := make([]any, head+insertRows*differing)
+	for i, c := range shared {
+		args[i] = c.value
+	}
+	for start := 0; start < r.n; start += insertRows {
+		n := min(insertRows, r.n-start)
+		for i, c := range counting {
+			args[len(shared)+i] = c.first + int64(start)
+		}
+		for i := range n {
+			r.each(start+i, args[head+i*differing:head+(i+1)*differing])
+		}
+		query := insertSQL(r.table, r.columns, n)
+		st, err := s.prepared(ctx, query)
 		if err != nil {
 			return err
 		}
-		if _, err := st.ExecContext(ctx, args...); err != nil {
-			return fmt.Errorf("inserting into %s: %w", table, err)
+		if _, err := st.ExecContext(ctx, args[:head+n*differing]...); err != nil {
+			return fmt.Errorf("inserting into %s: %w", r.table, err)
 		}
-		if count < insertRows { // an odd size is rarely seen again
-			delete(s.stmts, insertSQL(table, columns, count))
+		if n < insertRows { // an odd size is rarely seen again
+			delete(s.stmts, query)
 			st.Close() //nolint:errcheck // its work is done
 		}
 	}
 	return nil
 }
 
-func insertSQL(table string, columns []string, rows int) string {
+// insertSQL writes an INSERT of n rows. Its parameters are the shared values,
+// the first values of the counting columns, and then row by row what differs.
+func insertSQL(table string, columns []column, n int) string {
 	var b strings.Builder
-	b.WriteString("INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES ")
-	one := "(" + strings.TrimSuffix(strings.Repeat("?,", len(columns)), ",") + ")"
-	for i := range rows {
+	b.WriteString("INSERT INTO " + table + " (")
+	shared := 0
+	for i, c := range columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(c.name)
+		if c.kind == sameInAll {
+			shared++
+		}
+	}
+	b.WriteString(") VALUES ")
+	counting := 0
+	for _, c := range columns {
+		if c.kind == countingUp {
+			counting++
+		}
+	}
+	next := shared + counting
+	param := func(n int) {
+		b.WriteByte('?')
+		b.WriteString(strconv.Itoa(n))
+	}
+	for i := range n {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(one)
+		b.WriteByte('(')
+		same, up := 0, shared
+		for k, c := range columns {
+			if k > 0 {
+				b.WriteByte(',')
+			}
+			switch c.kind {
+			case sameInAll:
+				same++
+				param(same)
+			case countingUp:
+				up++
+				param(up)
+				if i > 0 {
+					b.WriteByte('+')
+					b.WriteString(strconv.Itoa(i))
+				}
+			default:
+				next++
+				param(next)
+			}
+		}
+		b.WriteByte(')')
 	}
 	return b.String()
 }

@@ -45,13 +45,7 @@ CREATE TABLE contacts (
     list_id    BIGINT NOT NULL,
     line       BIGINT NOT NULL,
     phone      TEXT    NOT NULL,
-    email      TEXT    NOT NULL,
-    first_name TEXT    NOT NULL,
-    last_name  TEXT    NOT NULL,
-    country    TEXT    NOT NULL,
-    reference  TEXT    NOT NULL,
-    address    TEXT    NOT NULL,  -- the parts of the address, packed (see pack.go), or empty
-    fields     TEXT    NOT NULL   -- values along lists.columns, packed, or empty
+    data       TEXT NOT NULL  -- everything else, packed (see pack.go)
 );
 CREATE INDEX contacts_list ON contacts (list_id, id);
 
