@@ -538,7 +538,7 @@ func (m *Main) campaignResume(ctx context.Context, ref string, wait bool) error 
 	if running, known, err := m.engineRuns(); err != nil {
 		return err
 	} else if known && !running {
-		fmt.Fprintf(m.Stderr, "nobody is sending now: run `postrider serve`, or `postrider campaign status %d --watch` beside it, for it to go on\n", c.ID)
+		m.say("nobody is sending now: run `postrider serve`, which goes on with it")
 	}
 	return nil
 }

@@ -402,10 +402,11 @@ func (m *Main) listExport(ctx context.Context, name, out string) error {
 }
 
 // exportedColumns are those that every list has, under names that the importer
-// reads.
+// reads. A row has one country: the address's, where it has one; an
+// international number says its own.
 var exportedColumns = [...]string{
 	"phone", "email", "first_name", "last_name", "country", "reference",
-	"address_name", "address_line_1", "address_line_2", "address_city", "address_state", "address_postal_code", "address_country",
+	"address_name", "address_line_1", "address_line_2", "address_city", "address_state", "address_postal_code",
 }
 
 // exportList writes a list as CSV and returns how many contacts it has.
@@ -420,8 +421,12 @@ func exportList(ctx context.Context, w io.Writer, l *ledger.Ledger, li *ledger.L
 	}
 	err = l.EachContact(ctx, li.ID, func(c *campaign.Contact) error {
 		a := &c.Address
-		row = append(row[:0], cell(c.Phone), cell(c.Email), cell(c.FirstName), cell(c.LastName), cell(c.Country), cell(c.Reference),
-			cell(a.Name), cell(a.Line1), cell(a.Line2), cell(a.City), cell(a.State), cell(a.PostalCode), cell(a.Country))
+		country := c.Country
+		if a.Country != "" {
+			country = a.Country
+		}
+		row = append(row[:0], cell(c.Phone), cell(c.Email), cell(c.FirstName), cell(c.LastName), cell(country), cell(c.Reference),
+			cell(a.Name), cell(a.Line1), cell(a.Line2), cell(a.City), cell(a.State), cell(a.PostalCode))
 		for i := range li.Columns {
 			value := ""
 			if i < len(c.Fields.Values) {
