@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/internal/services"
@@ -61,7 +62,7 @@ func (c *clock) advance(d time.Duration) {
 
 // world is a ledger with what its tests need.
 type world struct {
-	t      testing.TB
+	t      rapid.TB
 	ctx    context.Context
 	l      *Ledger
 	clock  *clock
@@ -113,7 +114,7 @@ func (w *world) equal(got, want any) {
 }
 
 // in returns the same world for a subtest.
-func (w *world) in(t testing.TB) *world {
+func (w *world) in(t rapid.TB) *world {
 	other := *w
 	other.t = t
 	return &other

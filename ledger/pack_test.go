@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -26,13 +27,23 @@ func TestPackedValuesComeBack(t *testing.T) {
 	})
 }
 
-func TestPackedAddressesComeBack(t *testing.T) {
+func TestPackedContactsComeBack(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		a := campaign.Address{Name: cell().Draw(t, "name"), Line1: cell().Draw(t, "1"), Line2: cell().Draw(t, "2"), City: cell().Draw(t, "city"),
-			State: cell().Draw(t, "state"), PostalCode: cell().Draw(t, "code"), Country: cell().Draw(t, "country")}
-		if got := unpackAddress(packAddress(&a)); got != a {
-			t.Fatalf("got %+v, want %+v", got, a)
+		draw := func(name string) string { return cell().Draw(t, name) }
+		columns := campaign.NewColumns(rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,6}`), 0, 5, rapid.ID[string]).Draw(t, "columns")...)
+		c := campaign.Contact{
+			Email: draw("email"), FirstName: draw("first"), LastName: draw("last"), Country: draw("country"), Reference: draw("reference"),
+			Address: campaign.Address{Name: draw("name"), Line1: draw("1"), Line2: draw("2"), City: draw("city"),
+				State: draw("state"), PostalCode: draw("code"), Country: draw("country")},
+		}
+		if n := len(columns.Names()); n > 0 {
+			c.Fields = campaign.Fields{Columns: columns, Values: rapid.SliceOfN(cell(), n, n).Draw(t, "values")}
+		}
+		var got campaign.Contact
+		unpackContact(packContact(&c), columns, &got)
+		if !reflect.DeepEqual(got, c) {
+			t.Fatalf("got %+v, want %+v", got, c)
 		}
 	})
 }
