@@ -5,6 +5,8 @@
 //	naive     messages in the task's payload, one UPDATE a recipient
 //	postrider import, plan, queue, attempts, outcomes
 //
+// BENCH_CPUPROFILE=FILE writes a CPU profile of each contender.
+//
 // Each runs as a process of its own against the same pretended provider, which
 // answers at once, on the same machine; prices are switched off. It prints
 // seconds, rows a second, peak memory, and ratios. Run it with
@@ -24,6 +26,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -51,7 +54,8 @@ type result struct {
 	Accepted int
 	Parts    map[string]float64 // seconds by part
 	Seconds  float64
-	PeakMB   float64 // from the operating system's account of the process
+	CPU      float64 // user and system seconds of the process
+	PeakMB   float64 // both from the operating system's account of the process
 }
 
 func run() error {
@@ -78,6 +82,17 @@ func child(role string) error {
 		return err
 	}
 	contenders := map[string]func(context.Context, job) (result, error){"bare": bare, "naive": naive, "postrider": postrider}
+	if p := os.Getenv("BENCH_CPUPROFILE"); p != "" {
+		f, err := os.Create(p + "." + role)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	begun := time.Now()
 	r, err := contenders[role](context.Background(), j)
 	if err != nil {
@@ -98,7 +113,7 @@ func compare(rows, runs int, only string, postgres bool) error {
 		return err
 	}
 	fmt.Printf("%d recipients, %s, %d CPUs, median of %d runs\n\n", rows, runtime.Version(), runtime.NumCPU(), runs)
-	fmt.Printf("%-10s %9s %12s %9s   %s\n", "", "seconds", "rows/s", "peak MB", "parts in seconds")
+	fmt.Printf("%-10s %9s %12s %9s %9s   %s\n", "", "seconds", "rows/s", "CPU s", "peak MB", "parts in seconds")
 	medians := map[string]float64{}
 	for _, role := range []string{"bare", "naive", "postrider"} {
 		if only != "" && only != role {
@@ -117,7 +132,7 @@ func compare(rows, runs int, only string, postgres bool) error {
 		}
 		m := median(all)
 		medians[role] = m.Seconds
-		fmt.Printf("%-10s %9.2f %12.0f %9.0f   %s\n", role, m.Seconds, float64(rows)/m.Seconds, m.PeakMB, describeParts(m.Parts))
+		fmt.Printf("%-10s %9.2f %12.0f %9.2f %9.0f   %s\n", role, m.Seconds, float64(rows)/m.Seconds, m.CPU, m.PeakMB, describeParts(m.Parts))
 	}
 	if only == "" {
 		fmt.Printf("\npostrider is %.1f times as fast as naive, and takes %.2f times as long as bare\n",
@@ -214,6 +229,7 @@ func contend(role string, j job, postgres bool) (result, error) {
 	}
 	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.PeakMB = float64(usage.Maxrss) / 1024
+		r.CPU = (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds()
 	}
 	stats, err := providerStats(j.BaseURL)
 	if err != nil {

@@ -326,7 +326,8 @@ func scanContact(row scanner, columns *campaign.Columns, c *campaign.Contact, be
 	if err := row.Scan(append(before, &c.ID, &c.ListID, &c.Line, &c.Phone, &data)...); err != nil {
 		return err
 	}
-	return unpackContact(data, columns, c)
+	unpackContact(data, columns, c)
+	return nil
 }
 
 // EachContact hands every contact of a list to fn, in the order of the file.

@@ -70,16 +70,12 @@ func packContact(c *campaign.Contact) string {
 const contactParts = 12
 
 // unpackContact is the way back; columns are those of the contact's list.
-func unpackContact(s string, columns *campaign.Columns, c *campaign.Contact) error {
+func unpackContact(s string, columns *campaign.Columns, c *campaign.Contact) {
 	n := len(columns.Names())
-	v, err := unpackValues(s, contactParts+n)
-	if err != nil {
-		return err
-	}
+	v := unpackValues(s, contactParts+n)
 	c.Email, c.FirstName, c.LastName, c.Country, c.Reference = v[0], v[1], v[2], v[3], v[4]
 	c.Address = campaign.Address{Name: v[5], Line1: v[6], Line2: v[7], City: v[8], State: v[9], PostalCode: v[10], Country: v[11]}
 	if n > 0 {
 		c.Fields = campaign.Fields{Columns: columns, Values: v[contactParts:]}
 	}
-	return nil
 }

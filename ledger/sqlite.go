@@ -367,58 +367,36 @@ func (s *sqliteStore) insert(ctx context.Context, t *tx, r rows) error {
 
 // insertSQL writes an INSERT of n rows. Its parameters are the shared values,
 // the first values of the counting columns, and then row by row what differs.
+// None of them is numbered: SQLite finds a numbered one by walking all others.
 func insertSQL(table string, columns []column, n int) string {
-	var b strings.Builder
-	b.WriteString("INSERT INTO " + table + " (")
-	shared := 0
-	for i, c := range columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(c.name)
-		if c.kind == sameInAll {
-			shared++
-		}
-	}
-	b.WriteString(") VALUES ")
-	counting := 0
+	var names, values, shared, counting []string
+	differing := 1 // column1 of the rows is their number
 	for _, c := range columns {
-		if c.kind == countingUp {
-			counting++
+		names = append(names, c.name)
+		switch c.kind {
+		case sameInAll:
+			shared = append(shared, "? AS "+c.name)
+			values = append(values, "s."+c.name)
+		case countingUp:
+			counting = append(counting, "? AS "+c.name)
+			values = append(values, "s."+c.name+" + r.column1")
+		default:
+			differing++
+			values = append(values, "r.column"+strconv.Itoa(differing))
 		}
 	}
-	next := shared + counting
-	param := func(n int) {
-		b.WriteByte('?')
-		b.WriteString(strconv.Itoa(n))
-	}
+	var b strings.Builder
+	b.WriteString("INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") SELECT " + strings.Join(values, ", ") +
+		" FROM (SELECT " + strings.Join(append(shared, counting...), ", ") + ") AS s CROSS JOIN (VALUES ")
+	row := strings.Repeat(",?", differing-1) + ")"
 	for i := range n {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteByte('(')
-		same, up := 0, shared
-		for k, c := range columns {
-			if k > 0 {
-				b.WriteByte(',')
-			}
-			switch c.kind {
-			case sameInAll:
-				same++
-				param(same)
-			case countingUp:
-				up++
-				param(up)
-				if i > 0 {
-					b.WriteByte('+')
-					b.WriteString(strconv.Itoa(i))
-				}
-			default:
-				next++
-				param(next)
-			}
-		}
-		b.WriteByte(')')
+		b.WriteString(strconv.Itoa(i))
+		b.WriteString(row)
 	}
+	b.WriteString(") AS r")
 	return b.String()
 }
