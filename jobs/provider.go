@@ -19,6 +19,7 @@ type Provider struct {
 	limiter *ratelimit.Limiter
 	files   FileReader
 	rateKey string // of the account, in the shared budget
+	now     func() time.Time
 
 	mu       sync.Mutex
 	account  *clicksend.Account
@@ -36,12 +37,17 @@ type ProviderConfig struct {
 	Client  clicksend.Config // OnRate is set by NewProvider
 	Limiter *ratelimit.Limiter
 	Files   FileReader
+	// Now is the clock by which uploads grow old; time.Now when nil.
+	Now func() time.Time
 }
 
 // NewProvider makes the account of a base URL and credentials. It calls
 // nobody yet.
 func NewProvider(cfg ProviderConfig) (*Provider, error) {
-	p := &Provider{limiter: cfg.Limiter, files: cfg.Files, uploaded: map[string]*upload{}}
+	p := &Provider{limiter: cfg.Limiter, files: cfg.Files, now: cfg.Now, uploaded: map[string]*upload{}}
+	if p.now == nil {
+		p.now = time.Now
+	}
 	cfg.Client.OnRate = p.learn
 	client, err := clicksend.New(cfg.Client)
 	if err != nil {

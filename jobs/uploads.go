@@ -20,10 +20,11 @@ const maxUploads = 4096
 
 // upload is one file at the provider.
 type upload struct {
-	ready chan struct{} // closed when url, until and err stand
-	url   string
-	until time.Time
-	err   error
+	ready  chan struct{} // closed when all the rest stands
+	url    string
+	until  time.Time
+	err    error
+	gaveUp bool // the caller who uploaded it had to end before it was done
 }
 
 // FileURLs returns the addresses at the provider of the files that a batch
@@ -51,33 +52,48 @@ func (p *Provider) FileURLs(ctx context.Context, c *campaign.Content, key string
 // fileURL uploads a file unless that was done lately; callers that want the
 // same file wait for one upload.
 func (p *Provider) fileURL(ctx context.Context, c campaign.Channel, sha string) (string, error) {
-	key := string(c) + " " + sha
-	p.mu.Lock()
-	u, ok := p.uploaded[key]
-	if ok {
+	for {
+		u, mine := p.uploadOf(string(c) + " " + sha)
+		if mine {
+			u.url, u.err = p.uploadFile(ctx, c, sha)
+			u.gaveUp = ctx.Err() != nil
+			// Round drops the monotonic reading, which stands still while a
+			// machine sleeps; the provider's clock does not.
+			u.until = p.now().Add(uploadLife).Round(0)
+			close(u.ready)
+			return u.url, u.err
+		}
 		select {
 		case <-u.ready:
-			ok = u.err == nil && time.Now().Before(u.until)
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+		if u.err == nil || !u.gaveUp {
+			return u.url, u.err
+		}
+		// Whoever uploaded it lost its batch or its patience; we have not.
+	}
+}
+
+// uploadOf returns the upload of a file that is under way or still good. When
+// there is none it makes one, and the caller must see it through.
+func (p *Provider) uploadOf(key string) (u *upload, mine bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if u, ok := p.uploaded[key]; ok {
+		select {
+		case <-u.ready:
+			if u.err == nil && p.now().Before(u.until) {
+				return u, false
+			}
 		default: // under way
+			return u, false
 		}
 	}
-	if !ok {
-		u = &upload{ready: make(chan struct{})}
-		p.forgetOldUploads()
-		p.uploaded[key] = u
-		p.mu.Unlock()
-		u.url, u.err = p.uploadFile(ctx, c, sha)
-		u.until = time.Now().Add(uploadLife)
-		close(u.ready)
-		return u.url, u.err
-	}
-	p.mu.Unlock()
-	select {
-	case <-u.ready:
-		return u.url, u.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
+	u = &upload{ready: make(chan struct{})}
+	p.forgetOldUploads()
+	p.uploaded[key] = u
+	return u, true
 }
 
 // forgetOldUploads is called with the lock held.
@@ -88,7 +104,7 @@ func (p *Provider) forgetOldUploads() {
 	for k, u := range p.uploaded {
 		select {
 		case <-u.ready:
-			if len(p.uploaded) >= maxUploads/2 || time.Now().After(u.until) {
+			if len(p.uploaded) >= maxUploads/2 || p.now().After(u.until) {
 				delete(p.uploaded, k)
 			}
 		default:
