@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +52,7 @@ type outgoing struct {
 	recipient int64
 	reference string
 	message   campaign.Message
+	quoted    campaign.Micros
 }
 
 // ProcessTask handles a TypeSend task. It returns an error only when the
@@ -128,16 +131,19 @@ func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.D
 		}
 		m.FileKey = claim.FileKey
 		ref := campaign.Reference{Ledger: s.Ledger.ID(), Recipient: rc.ID, Attempt: number}
-		j.messages = append(j.messages, outgoing{recipient: rc.ID, reference: ref.String(), message: m})
+		j.messages = append(j.messages, outgoing{recipient: rc.ID, reference: ref.String(), message: m, quoted: rc.Quoted})
 	}
 	if len(j.messages) == 0 {
 		return nil, 0, errNobody
 	}
-	waitCtx, cancel := context.WithTimeout(ctx, s.patience())
+	// An upload may take as long as a post, and waits for a budget of its own.
+	uploadCtx, cancel := context.WithTimeout(ctx, s.patience()+s.httpTimeout())
 	defer cancel()
-	if j.urls, err = s.Provider.FileURLs(waitCtx, j.content, claim.FileKey); err != nil {
+	if j.urls, err = s.Provider.FileURLs(uploadCtx, j.content, claim.FileKey); err != nil {
 		return nil, 0, err
 	}
+	waitCtx, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
 	if err := s.Provider.Wait(waitCtx, sendEndpoint(j.content.Channel), len(j.messages)); err != nil {
 		var we *ratelimit.WaitError
 		if errors.As(err, &we) {
@@ -165,7 +171,11 @@ func (s *Sender) giveUp(ctx context.Context, claim *ledger.Claim, log *slog.Logg
 	switch {
 	case errors.As(cause, &pe):
 		pause = pe.reason
-	case errors.As(cause, &be), ctx.Err() != nil:
+	case ctx.Err() != nil: // the worker stops: another may have the batch at once
+		wait = 0
+	case errors.As(cause, &be):
+		// Not at once, or batches that cannot leave go round and round.
+		wait = min(max(wait, time.Second), time.Minute)
 	case errors.Is(cause, ledger.ErrLostLease):
 		return nil
 	default:
@@ -257,7 +267,18 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	for i, m := range j.messages {
 		members[i] = m.recipient
 	}
-	a, err := s.Ledger.BeginAttempt(held.ctx, claim, ledger.Begin{Within: postWithin + s.httpTimeout(), Members: members})
+	if err := held.ctx.Err(); err != nil {
+		return s.giveUp(ctx, claim, log, 0, &budgetError{err})
+	}
+	// A commit that is given up in the middle may stand all the same, and its
+	// recipients would be unknown though nothing left: it runs to its end.
+	begin, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.lease())
+	defer cancel()
+	// The ledger's deadline counts from within the transaction, so that one
+	// counted from before it is never later, however long this process sleeps
+	// before it learns of the commit.
+	deadline := time.Now().Add(postWithin + s.httpTimeout())
+	a, err := s.Ledger.BeginAttempt(begin, claim, ledger.Begin{Within: postWithin + s.httpTimeout(), Members: members})
 	switch {
 	case err == nil:
 	case errors.Is(err, ledger.ErrLostLease), errors.Is(err, ledger.ErrNotSending), errors.Is(err, ledger.ErrBudget),
@@ -275,7 +296,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	}
 	// From here on the outcome must be recorded, whatever ends the task: the
 	// post has a deadline of its own.
-	post, cancel := context.WithDeadline(context.WithoutCancel(ctx), committed.Add(postWithin+s.httpTimeout()))
+	post, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	guarded := clicksend.WithGuard(post, func() error {
 		// Round drops the monotonic reading: a machine that slept counts too.
@@ -335,7 +356,7 @@ func (s *Sender) close(ctx context.Context, a *ledger.Attempt, j *job, answer *a
 		ce = &clicksend.Error{Kind: clicksend.UnknownOutcome, Message: sendErr.Error()}
 	}
 	switch ce.Kind {
-	case clicksend.NotSent, clicksend.Invalid:
+	case clicksend.NotSent:
 		log.Warn("a batch did not leave and waits", "attempt", a.ID, "error", sendErr)
 		return s.Ledger.CloseNotSent(ctx, a, ce.Error(), backoff(a.Number), "")
 	case clicksend.RateLimited:
@@ -344,11 +365,11 @@ func (s *Sender) close(ctx context.Context, a *ledger.Attempt, j *job, answer *a
 		pause, _ := afterReadError(ce, 0)
 		log.Error("the provider refuses this account", "attempt", a.ID, "error", sendErr)
 		return s.Ledger.CloseNotSent(ctx, a, ce.Error(), 0, pause)
-	case clicksend.BadRequest, clicksend.TooLarge:
+	case clicksend.BadRequest, clicksend.TooLarge, clicksend.Invalid:
 		log.Warn("the provider refuses a whole request; it is halved until the culprit stands alone", "attempt", a.ID, "messages", len(a.Members), "error", sendErr)
 		code := ce.ResponseCode
 		if code == "" {
-			code = "BAD_REQUEST"
+			code = strings.ToUpper(string(ce.Kind)) // BAD_REQUEST, TOO_LARGE, INVALID
 		}
 		if ce.Status().Verdict() == clicksend.PausesCampaign {
 			return s.Ledger.CloseNotSent(ctx, a, ce.Error(), 0, pauseReason(ce.Status()))
@@ -384,6 +405,9 @@ func (s *Sender) read(number int, j *job, answer *answer) ledger.Answer {
 		switch r.Verdict() {
 		case clicksend.Accepted:
 			o.State = campaign.Accepted
+			if slices.ContainsFunc(r.Unread, func(field string) bool { return strings.HasSuffix(field, "price") }) {
+				o.Price = m.quoted // it costs something, and the row does not let us read what
+			}
 		case clicksend.Refused:
 			o.State, o.Reason, o.Price = campaign.Rejected, string(r.Status), 0
 		case clicksend.PausesCampaign:
@@ -418,10 +442,10 @@ func (s *Sender) lease() time.Duration       { return orDefault(s.Lease, 15*time
 func (s *Sender) httpTimeout() time.Duration { return orDefault(s.HTTPTimeout, 30*time.Second) }
 func (s *Sender) patience() time.Duration    { return orDefault(s.Patience, 20*time.Second) }
 
-// TaskTimeout is how long a task may take: the wait for the budget, the post
-// and its record, with room.
+// TaskTimeout is how long a task may take: the upload, the wait for the budget,
+// the post and its record, with room.
 func (s *Sender) TaskTimeout() time.Duration {
-	return s.patience() + postWithin + s.httpTimeout() + 90*time.Second
+	return 2*s.patience() + postWithin + 2*s.httpTimeout() + 90*time.Second
 }
 
 func orDefault(d, def time.Duration) time.Duration {
