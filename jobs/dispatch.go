@@ -100,8 +100,9 @@ func (d *Dispatcher) dispatch(ctx context.Context, c campaign.Channel) (int, err
 		}
 		_, err = d.Queue.EnqueueContext(ctx, task)
 		if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-			// The ledger believes them dispatched; they are given up after Again.
-			return i, fmt.Errorf("enqueueing batch %d: %w", b.Batch, err)
+			// The ledger believes them dispatched; without this they would be
+			// missed only after Again.
+			return i, errors.Join(fmt.Errorf("enqueueing batch %d: %w", b.Batch, err), d.Ledger.ForgetDispatches(ctx))
 		}
 	}
 	return len(due), nil

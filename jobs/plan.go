@@ -59,7 +59,7 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 	}
 	planner := campaign.NewPlanner(renderer, opts)
 	done := 0
-	err = l.EachContact(ctx, c.ListID, func(k *campaign.Contact) error {
+	err = eachContact(ctx, l, c.ListID, func(k *campaign.Contact) error {
 		if done++; o.Progress != nil && done%1000 == 0 {
 			o.Progress(done, list.Contacts)
 		}
@@ -77,6 +77,57 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 		o.Progress(done, list.Contacts)
 	}
 	return sum, w.Finish(ctx, sum)
+}
+
+// eachContact reads a list in one goroutine while fn plans and writes in
+// another.
+func eachContact(ctx context.Context, l *ledger.Ledger, list int64, fn func(*campaign.Contact) error) error {
+	const stretch = 2000
+	g, ctx := errgroup.WithContext(ctx)
+	full := make(chan []campaign.Contact, 4)
+	empty := make(chan []campaign.Contact, 6)
+	g.Go(func() error {
+		defer close(full)
+		var part []campaign.Contact
+		hand := func() error {
+			select {
+			case full <- part:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			select {
+			case part = <-empty:
+			default:
+				part = make([]campaign.Contact, 0, stretch)
+			}
+			return nil
+		}
+		err := l.EachContact(ctx, list, func(k *campaign.Contact) error {
+			if part = append(part, *k); len(part) < stretch {
+				return nil
+			}
+			return hand()
+		})
+		if err != nil || len(part) == 0 {
+			return err
+		}
+		return hand()
+	})
+	g.Go(func() error {
+		for part := range full {
+			for i := range part {
+				if err := fn(&part[i]); err != nil {
+					return err
+				}
+			}
+			select {
+			case empty <- part[:0]:
+			default:
+			}
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
 // maxFile bounds what is read into memory for one file of post.
@@ -137,10 +188,11 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	results := make(chan batchQuote)
 	whole := ctx
 	work, ctx := errgroup.WithContext(whole)
-	var batches errgroup.Group
-	batches.SetLimit(8)
 	work.Go(func() error {
 		defer close(results)
+		// The first that fails ends the others, and the reading of the plan.
+		batches, ctx := errgroup.WithContext(ctx)
+		batches.SetLimit(8)
 		err := l.EachPlannedBatch(ctx, c, func(b ledger.PlannedBatch) error {
 			batches.Go(func() error {
 				bq, err := p.quoteBatch(ctx, l, r, c, b)
