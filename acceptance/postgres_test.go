@@ -1,0 +1,28 @@
+package acceptance
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// attemptsBy counts the attempts in a PostgreSQL ledger by worker.
+func attemptsBy(t testing.TB, url string) map[string]int {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // only read
+	rows, err := conn.Query(t.Context(), `SELECT worker, count(*) FROM attempts GROUP BY worker`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[string]int{}
+	var worker string
+	var n int
+	if _, err := pgx.ForEachRow(rows, []any{&worker, &n}, func() error { by[worker] = n; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return by
+}
