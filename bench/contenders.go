@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -255,6 +256,7 @@ func naive(ctx context.Context, j job) (result, error) {
 
 // postrider is the product: the same packages that the program wires together.
 func postrider(ctx context.Context, j job) (result, error) {
+	debug.SetGCPercent(200) // as the program does
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	database := j.Database
 	if database == "" {
