@@ -155,13 +155,9 @@ func TestWatchingFollowsACampaignToItsEnd(t *testing.T) {
 	go func() {
 		over <- s.main(&out, &errs).Run(t.Context(), []string{"campaign", "status", "spring", "--watch", "--every", "1ms"})
 	}()
-	for !strings.Contains(errs.String(), "sending: 2 of 3 (66 %), 2 accepted; charged 0.14 AUD") {
-		select {
-		case code := <-over:
-			t.Fatalf("it ended with %d before the campaign did: %s%s", code, out.String(), errs.String())
-		default:
-		}
-	}
+	errs.await(t, func(s string) bool {
+		return strings.Contains(s, "sending: 2 of 3 (66 %), 2 accepted; charged 0.14 AUD")
+	})
 	s.ledger(func(ctx context.Context, l *ledger.Ledger) {
 		if err := l.Cancel(ctx, id, "test", "enough"); err != nil {
 			t.Fatal(err)

@@ -102,14 +102,42 @@ func (s *shell) run(args ...string) *ran {
 
 // locked is a buffer for several goroutines.
 type locked struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	written chan struct{} // closed by the next write; nil when nobody waits
 }
 
 func (b *locked) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.written != nil {
+		close(b.written)
+		b.written = nil
+	}
 	return b.buf.Write(p)
+}
+
+// await waits until what was written is as wanted.
+func (b *locked) await(t *testing.T, wanted func(s string) bool) {
+	t.Helper()
+	late := time.After(30 * time.Second)
+	for {
+		b.mu.Lock()
+		if wanted(b.buf.String()) {
+			b.mu.Unlock()
+			return
+		}
+		if b.written == nil {
+			b.written = make(chan struct{})
+		}
+		written := b.written
+		b.mu.Unlock()
+		select {
+		case <-written:
+		case <-late:
+			t.Fatalf("it never says what was awaited, but %q", b.String())
+		}
+	}
 }
 
 func (b *locked) String() string {
