@@ -1,0 +1,162 @@
+package acceptance
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/services"
+)
+
+// spread is a rate at which the batches of n recipients take about so long.
+func spread(n int, over time.Duration) string {
+	return strconv.FormatFloat(float64(n/sandbox.MaxBatch)/over.Seconds(), 'f', 3, 64)
+}
+
+// awaitAccepted waits until the provider has accepted so many messages.
+func (w *world) awaitAccepted(n int) {
+	w.t.Helper()
+	eventually(w.t, patience(n), fmt.Sprintf("%d messages accepted", n), func() bool { return int(w.provider.Stats().Accepted) >= n })
+}
+
+// TestAcceptFlushAll empties Redis again and again while a campaign is sent.
+func TestAcceptFlushAll(t *testing.T) {
+	n := scaled(t, 200_000)
+	w := newWorld(t, sandbox.Options{Seed: 3, RefuseRate: 0.02})
+	server := services.Redis(t)
+	pg := services.PostgresAlone(t, services.PostgresOptions{})
+	w.set("POSTRIDER_DATABASE_URL", pg.URL("postgres"), "POSTRIDER_REDIS_URL", server.URL())
+	w.audience("people.csv", 0, n)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close() //nolint:errcheck // the server goes next
+
+	slow := w.with("POSTRIDER_RATE", spread(n, 10*time.Second))
+	slow.role("worker")
+	slow.role("worker")
+	w.role("scheduler")
+	begun := time.Now()
+	w.must("send", "--channel", "sms", "--to", "people.csv", "--name", "flushed", "--from", "ACME", "--body", "Hi {{first_name}}", "--yes")
+	flushes := 0
+	for part := 1; part <= 4; part++ {
+		w.awaitAccepted(n * part / 6)
+		if s := w.status("flushed"); s.State != "sending" {
+			t.Fatalf("the campaign is %s before the flush number %d", s.State, part)
+		}
+		if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		flushes++
+	}
+	s := w.awaitState(patience(n), "flushed", "completed")
+	w.agree(s, n)
+	t.Logf("%d recipients, Redis emptied %d times: done in %s", n, flushes, time.Since(begun).Round(time.Millisecond))
+}
+
+// TestAcceptKillWorker kills a worker with posts under way. What it had in hand
+// is unknown and stays so; everybody else is sent to by the other worker.
+func TestAcceptKillWorker(t *testing.T) {
+	n := scaled(t, 100_000)
+	w := newWorld(t, sandbox.Options{
+		Seed:   5,
+		Faults: sandbox.Faults{Slow: 1, SlowBy: 400 * time.Millisecond, Endpoints: []string{"POST /sms/send"}},
+	})
+	server := services.Redis(t)
+	pg := services.PostgresAlone(t, services.PostgresOptions{})
+	w.set("POSTRIDER_DATABASE_URL", pg.URL("postgres"), "POSTRIDER_REDIS_URL", server.URL(),
+		"POSTRIDER_HTTP_TIMEOUT", "4s", "POSTRIDER_LEASE", "2s")
+	w.audience("people.csv", 0, n)
+	victim := w.role("worker")
+	w.role("scheduler")
+	w.must("send", "--channel", "sms", "--to", "people.csv", "--name", "killed", "--from", "ACME", "--body", "Hi {{first_name}}", "--yes")
+
+	w.awaitAccepted(1)
+	eventually(t, time.Minute, "a request under way", func() bool {
+		return w.sends() > int(w.provider.Stats().Accepted)/sandbox.MaxBatch
+	})
+	victim.kill()
+	atKill := w.provider.Stats().Accepted
+	survivor := w.role("worker")
+
+	var s standing
+	eventually(t, patience(n), "everybody accepted or unknown", func() bool {
+		s = w.status("killed")
+		return s.Accepted+s.Unknown == n
+	})
+	if s.Unknown == 0 || s.Unknown%sandbox.MaxBatch != 0 {
+		t.Errorf("%d recipients are unknown: want the whole batches that the dead worker had in hand", s.Unknown)
+	}
+	if s.State != "sending" {
+		t.Errorf("a campaign with unknown recipients is %s, want sending", s.State)
+	}
+	got := w.counted("sms").accepted
+	if got < s.Accepted || got > s.Accepted+s.Unknown {
+		t.Errorf("the provider accepted %d: want %d and some of the %d unknown", got, s.Accepted, s.Unknown)
+	}
+	w.nobodyTwice()
+	w.report(s)
+
+	// Another campaign, an emptied Redis and new processes: the unknown ones stay
+	// where they are.
+	requests := w.sends()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close() //nolint:errcheck // the server goes next
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	survivor.stop()
+	w.role("worker")
+	w.role("scheduler")
+	w.audience("more.csv", n, 2000)
+	w.must("send", "--channel", "sms", "--to", "more.csv", "--name", "after", "--from", "ACME", "--body", "Hi {{first_name}}", "--yes")
+	w.awaitState(patience(2000), "after", "completed")
+	if after := w.sends(); after != requests+2 {
+		t.Errorf("%d requests were sent for 2 batches: somebody unknown was sent to again", after-requests)
+	}
+	if again := w.status("killed"); again != s {
+		t.Errorf("the campaign with unknown recipients moved on its own:\n%+v\n%+v", s, again)
+	}
+	w.nobodyTwice()
+	t.Logf("%d recipients, the worker killed after %d: %d accepted, %d unknown, of whom the provider had accepted %d",
+		n, atKill, s.Accepted, s.Unknown, got-s.Accepted)
+}
+
+// TestAcceptRateHeld lets four workers share 20 requests a second. Each letter
+// has a file of its own, and so a request of its own.
+func TestAcceptRateHeld(t *testing.T) {
+	n := scaled(t, 100_000) / 100 * 3 // 300 in 15 s at a scale of 0.1, 3,000 in 150 s whole
+	w := newWorld(t, sandbox.Options{})
+	pg := services.PostgresAlone(t, services.PostgresOptions{})
+	w.set("POSTRIDER_DATABASE_URL", pg.URL("postgres"), "POSTRIDER_REDIS_URL", services.Redis(t).URL())
+	address := w.returnAddress()
+	rows := "name,address,city,state,postcode,country,pdf\n"
+	for i := range n {
+		pdf := w.file(fmt.Sprintf("pdf/%d.pdf", i), page(strconv.Itoa(i)))
+		rows += fmt.Sprintf("Ann Miller %d,%d Jarrah Drive,Perth,WA,6000,AU,%s\n", i, i+1, pdf)
+	}
+	w.file("letters.csv", []byte(rows))
+	// Priced without a limit, so that the test is about the sending.
+	w.with("POSTRIDER_RATE", "-1").must("send", "--channel", "letter", "--to", "letters.csv", "--name", "paced",
+		"--file-column", "pdf", "--return-address", address, "--yes")
+	paced := w.with("POSTRIDER_RATE", "20")
+	for range 4 {
+		paced.role("worker")
+	}
+	paced.role("scheduler")
+	s := w.awaitState(patience(n*100), "paced", "completed")
+	w.agree(s, n)
+	e := w.provider.Stats().Endpoints["POST /post/letters/send"]
+	if int(e.Requests) != n {
+		t.Errorf("%d requests, want one for each of %d files", e.Requests, n)
+	}
+	if e.BusiestSecond > 22 {
+		t.Errorf("%d requests in the busiest second, at most 22 are allowed", e.BusiestSecond)
+	}
+	if e.AveragePerSecond < 18 {
+		t.Errorf("%.2f requests a second on average, want 18 at least", e.AveragePerSecond)
+	}
+	t.Logf("%d requests by four workers: %d in the busiest second, %.2f a second on average", e.Requests, e.BusiestSecond, e.AveragePerSecond)
+}
