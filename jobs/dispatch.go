@@ -14,7 +14,8 @@ import (
 	"github.com/postrider/postrider/ledger"
 )
 
-// Dispatcher enqueues what the ledger says is due. Any number of them may run.
+// Dispatcher enqueues what the ledger says is due. Any number of them may run;
+// each is for one goroutine.
 type Dispatcher struct {
 	Ledger *ledger.Ledger
 	Queue  *asynq.Client
@@ -30,6 +31,8 @@ type Dispatcher struct {
 	Again time.Duration
 	// TaskTimeout is how long a worker may hold a task; see Worker.
 	TaskTimeout time.Duration
+
+	housekept time.Time // when this one last enqueued it
 }
 
 // Sweep does everything that is due at this moment: campaigns whose hour has
@@ -53,6 +56,9 @@ func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
 	if err := d.noticeFlush(ctx); err != nil {
 		return 0, err
 	}
+	if err := d.housekeeping(ctx); err != nil {
+		return 0, err
+	}
 	total := 0
 	for _, c := range campaign.Channels() {
 		n, err := d.dispatch(ctx, c)
@@ -62,6 +68,21 @@ func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
 		}
 	}
 	return total, nil
+}
+
+// housekeeping enqueues the control task of this stretch of time, unless
+// another scheduler has.
+func (d *Dispatcher) housekeeping(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(d.housekept) < housekeepingEvery {
+		return nil
+	}
+	_, err := d.Queue.EnqueueContext(ctx, newHousekeepingTask(d.Ledger.ID(), now))
+	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+		return fmt.Errorf("enqueueing the housekeeping: %w", err)
+	}
+	d.housekept = now
+	return nil
 }
 
 // noticeFlush looks for the mark that this ledger leaves in Redis. When it is

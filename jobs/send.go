@@ -39,6 +39,9 @@ type Sender struct {
 	// RefusalBrake is the share of refusals among a campaign's first 1,000
 	// answers beyond which it pauses, 0 to 1; 0 is no brake.
 	RefusalBrake float64
+	// Draining ends when no batch should wait for the rate budget any more: the
+	// worker is about to stop. Nil: never.
+	Draining context.Context
 	// Test hooks, nil outside tests: called between the commit of an attempt
 	// and its post, and after the post before its record.
 	BeforePost, AfterPost func()
@@ -144,6 +147,9 @@ func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.D
 	}
 	waitCtx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
+	if s.Draining != nil {
+		defer context.AfterFunc(s.Draining, cancel)()
+	}
 	if err := s.Provider.Wait(waitCtx, sendEndpoint(j.content.Channel), len(j.messages)); err != nil {
 		var we *ratelimit.WaitError
 		if errors.As(err, &we) {

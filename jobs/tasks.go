@@ -18,6 +18,25 @@ import (
 // TypeSend is the asynq task type of a batch that is due.
 const TypeSend = "batch:send"
 
+// TypeHousekeeping is the asynq task type of what need not happen at once:
+// discarding what interrupted imports and plans left behind.
+const TypeHousekeeping = "control:housekeeping"
+
+// housekeepingEvery is how often it happens, over all processes together.
+const housekeepingEvery = 30 * time.Second
+
+// ControlQueue is the asynq queue of everything that is not a batch.
+func ControlQueue(ledgerID string) string { return fmt.Sprintf("postrider:%s:control", ledgerID) }
+
+// newHousekeepingTask makes the task of a stretch of time; its id keeps
+// several schedulers from enqueueing it twice.
+func newHousekeepingTask(ledgerID string, at time.Time) *asynq.Task {
+	return asynq.NewTask(TypeHousekeeping, nil,
+		asynq.TaskID(fmt.Sprintf("%s-housekeeping-%d", ledgerID, at.Unix()/int64(housekeepingEvery/time.Second))),
+		asynq.Queue(ControlQueue(ledgerID)), asynq.MaxRetry(1), asynq.Timeout(10*time.Minute),
+		asynq.Retention(housekeepingEvery))
+}
+
 // sendPayload is what a TypeSend task carries: ids only.
 type sendPayload struct {
 	Batch    int64 `json:"batch"`

@@ -23,7 +23,12 @@ type Worker struct {
 	// time; 4 where a channel is missing.
 	Concurrency map[campaign.Channel]int
 
+	// ControlConcurrency is how many tasks of the control queue, which are never
+	// batches, one process has in hand at a time; 1 when 0.
+	ControlConcurrency int
+
 	servers []*asynq.Server
+	drain   context.CancelFunc
 }
 
 // Start begins to take batches. It fails at once when Redis does not answer.
@@ -31,36 +36,64 @@ func (w *Worker) Start(ctx context.Context) error {
 	if err := w.Redis.Ping(ctx).Err(); err != nil {
 		return fmt.Errorf("Redis does not answer: is it running, and is POSTRIDER_REDIS_URL right? %w", err)
 	}
+	w.Sender.Draining, w.drain = context.WithCancel(context.Background())
 	for _, c := range campaign.Channels() {
 		n := w.Concurrency[c]
 		if n == 0 {
 			n = 4
 		}
-		srv := asynq.NewServerFromRedisClient(w.Redis, asynq.Config{
-			Concurrency: n,
-			Queues:      map[string]int{Queue(w.Sender.Ledger.ID(), c): 1},
-			// Handlers outlive a shutdown only if a post is under way: it must
-			// be able to end and be recorded.
-			ShutdownTimeout:          w.Sender.httpTimeout() + 15*time.Second,
-			TaskCheckInterval:        200 * time.Millisecond,
-			DelayedTaskCheckInterval: 2 * time.Second,
-			RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration {
-				return min(time.Second<<min(n, 5), 30*time.Second)
-			},
-			Logger:   asynqLogger{w.Log},
-			LogLevel: asynq.WarnLevel,
-		})
-		if err := srv.Start(w.Sender); err != nil {
-			w.Shutdown()
-			return fmt.Errorf("starting the workers of %s: %w", c, err)
+		if err := w.serve(Queue(w.Sender.Ledger.ID(), c), n, w.Sender); err != nil {
+			return err
 		}
-		w.servers = append(w.servers, srv)
 	}
+	n := w.ControlConcurrency
+	if n == 0 {
+		n = 1
+	}
+	mux := asynq.NewServeMux()
+	mux.HandleFunc(TypeHousekeeping, w.housekeep)
+	return w.serve(ControlQueue(w.Sender.Ledger.ID()), n, mux)
+}
+
+// serve starts a server for one queue.
+func (w *Worker) serve(queue string, concurrency int, h asynq.Handler) error {
+	srv := asynq.NewServerFromRedisClient(w.Redis, asynq.Config{
+		Concurrency: concurrency,
+		Queues:      map[string]int{queue: 1},
+		// Handlers outlive a shutdown only if a post is under way: it must
+		// be able to end and be recorded.
+		ShutdownTimeout:          w.Sender.httpTimeout() + 15*time.Second,
+		TaskCheckInterval:        200 * time.Millisecond,
+		DelayedTaskCheckInterval: 2 * time.Second,
+		RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration {
+			return min(time.Second<<min(n, 5), 30*time.Second)
+		},
+		Logger:   asynqLogger{w.Log},
+		LogLevel: asynq.WarnLevel,
+	})
+	if err := srv.Start(h); err != nil {
+		w.Shutdown()
+		return fmt.Errorf("starting the workers of queue %s: %w", queue, err)
+	}
+	w.servers = append(w.servers, srv)
 	return nil
 }
 
-// Stop takes no new batch. Those in hand go on.
+// housekeep discards what planners and importers left behind when they died.
+func (w *Worker) housekeep(ctx context.Context, _ *asynq.Task) error {
+	campaigns, lists, err := w.Sender.Ledger.DiscardHalfPlans(ctx)
+	if campaigns+lists > 0 {
+		w.Log.Info("discarded what interrupted imports and plans had left", "campaigns", campaigns, "lists", lists)
+	}
+	return err
+}
+
+// Stop takes no new batch. Those whose post is under way go on; those that
+// wait for the rate budget go back to the ledger at once.
 func (w *Worker) Stop() {
+	if w.drain != nil {
+		w.drain()
+	}
 	for _, s := range w.servers {
 		s.Stop()
 	}

@@ -49,15 +49,8 @@ func (b *Beat) run(ctx context.Context) {
 	if every == 0 {
 		every = 250 * time.Millisecond
 	}
-	var (
-		trouble   error
-		discarded time.Time
-	)
+	var trouble error
 	for {
-		if time.Since(discarded) > 30*time.Second {
-			discarded = time.Now()
-			b.discard(ctx)
-		}
 		_, err := b.Dispatcher.Sweep(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -77,16 +70,5 @@ func (b *Beat) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-// discard removes what planners and importers left behind when they died.
-func (b *Beat) discard(ctx context.Context) {
-	campaigns, lists, err := b.Dispatcher.Ledger.DiscardHalfPlans(ctx)
-	if err != nil && ctx.Err() == nil {
-		b.Log.Warn("half plans could not be discarded", "error", err)
-	}
-	if campaigns+lists > 0 {
-		b.Log.Info("discarded what interrupted imports and plans had left", "campaigns", campaigns, "lists", lists)
 	}
 }

@@ -94,7 +94,7 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 			return err
 		}
 		e.provider, sender.Provider = p, p
-		e.worker = &jobs.Worker{Sender: sender, Redis: e.redis, Log: log, Concurrency: map[campaign.Channel]int{
+		e.worker = &jobs.Worker{Sender: sender, Redis: e.redis, Log: log, ControlConcurrency: m.cfg.ConcurrencyControl, Concurrency: map[campaign.Channel]int{
 			campaign.SMS: m.cfg.ConcurrencySMS, campaign.MMS: m.cfg.ConcurrencyMMS,
 			campaign.Letter: m.cfg.ConcurrencyLetter, campaign.Postcard: m.cfg.ConcurrencyPostcard,
 		}}

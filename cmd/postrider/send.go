@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -212,6 +213,9 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if r.testTo != "" {
 		return m.sendTest(ctx, l, provider, r, limits, audience.List)
 	}
+	if err := knowsFields(&r.content, limits, audience.List); err != nil {
+		return err
+	}
 	digest := sendDigest(audience.List, &r.content)
 	if err := m.guard(ctx, l, r, digest); err != nil {
 		return err
@@ -242,7 +246,7 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if c, err = l.Campaign(ctx, c.ID); err != nil {
 		return err
 	}
-	offer := &offer{campaign: c, quote: quote, audience: audience, host: m.hostKind(ctx), rate: m.allowedRate(ctx, limiter, provider, c)}
+	offer := &offer{campaign: c, quote: quote, audience: audience, host: m.hostName(ctx), rate: m.allowedRate(ctx, limiter, provider, c)}
 	if r.dryRun {
 		return m.showDryRun(offer)
 	}
@@ -359,6 +363,32 @@ func (m *Main) audience(ctx context.Context, l *ledger.Ledger, r *sendRequest, c
 	return m.importAudience(ctx, l, importRequest{File: r.to, Country: strings.ToUpper(country), Identity: identityFor(c)})
 }
 
+// knowsFields refuses a template that names a column which the audience does
+// not have at all, before anybody is planned.
+func knowsFields(c *campaign.Content, limits campaign.Limits, list *ledger.List) error {
+	r, err := campaign.NewRenderer(c, limits)
+	if err != nil {
+		return &usageError{err}
+	}
+	has := campaign.Contact{Fields: campaign.Fields{Columns: campaign.NewColumns(list.Columns...), Values: make([]string, len(list.Columns))}}
+	var missing []string
+	for _, f := range r.Required() {
+		if _, ok := has.Field(f); !ok {
+			missing = append(missing, f)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	own := "no columns of its own"
+	if len(list.Columns) > 0 {
+		own = strings.Join(list.Columns, ", ")
+	}
+	return campaign.Errorf(campaign.CodeInvalid,
+		"the message uses {{%s}}, and %s has no such column: besides phone, email, first_name, last_name, country, reference and address_… it has %s; nothing was sent",
+		strings.Join(missing, "}}, {{"), list.Source, own)
+}
+
 // dropAudience removes what was imported for a campaign that came to nothing.
 func (m *Main) dropAudience(ctx context.Context, l *ledger.Ledger, list *ledger.List) {
 	if list.Name != "" {
@@ -446,6 +476,16 @@ func (m *Main) planAndPrice(ctx context.Context, l *ledger.Ledger, p *jobs.Provi
 	return q, nil
 }
 
+// hostName is what a person should know of where messages go: LIVE or SANDBOX,
+// and the host.
+func (m *Main) hostName(ctx context.Context) string {
+	host := m.cfg.ClickSendBaseURL
+	if u, err := url.Parse(host); err == nil {
+		host = u.Host
+	}
+	return m.hostKind(ctx) + " (" + host + ")"
+}
+
 // allowedRate is how many requests a second may leave for the campaign.
 func (m *Main) allowedRate(ctx context.Context, limiter *ratelimit.Limiter, p *jobs.Provider, c *ledger.Campaign) float64 {
 	rate, err := p.Rate(ctx, c.Channel)
@@ -496,7 +536,7 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 	}
 	msg.To = r.testTo
 	if !r.yes {
-		m.say("%s  from %s to %s (contact %d's message):\n\n%s\n", m.hostKind(ctx), orNone(msg.From), r.testTo, r.testRow, indent(msg.Body))
+		m.say("%s, from %s to %s (contact %d's message):\n\n%s\n", m.hostName(ctx), orNone(msg.From), r.testTo, r.testRow, indent(msg.Body))
 		if ok, err := m.ask(ctx, "Send this one message?"); err != nil {
 			return err
 		} else if !ok {
@@ -583,7 +623,7 @@ func (m *Main) showOffer(o *offer) {
 		m.say("  parts         %s (the longest message has %d)", number(o.quote.Parts), plan.Longest.Parts)
 	}
 	if plan.UnicodeMessages > 0 {
-		m.showUnicode(plan)
+		m.showUnicode(plan, o.quote)
 	}
 	for _, w := range plan.Warnings {
 		m.say("  note          %s", w)
@@ -610,14 +650,18 @@ func (m *Main) showOffer(o *offer) {
 }
 
 // showUnicode names what makes messages dearer.
-func (m *Main) showUnicode(plan campaign.PlanSummary) {
+func (m *Main) showUnicode(plan campaign.PlanSummary, q jobs.Quote) {
 	var chars []string
 	for _, ch := range plan.UnicodeCharacters {
 		chars = append(chars, fmt.Sprintf("%s (%s) in %s", ch.Character, ch.Code, number(ch.Messages)))
 	}
 	m.say("  Unicode       %s messages, because of %s", number(plan.UnicodeMessages), strings.Join(chars, ", "))
 	if plan.ExtraParts > 0 {
-		m.say("                that costs %s parts more: --plain-punctuation saves them", number(plan.ExtraParts))
+		cost := ""
+		if q.Parts > 0 {
+			cost = fmt.Sprintf(", about %s %s", q.Total/campaign.Micros(q.Parts)*campaign.Micros(plan.ExtraParts), q.Currency)
+		}
+		m.say("                that costs %s parts more%s: --plain-punctuation saves them", number(plan.ExtraParts), cost)
 	}
 }
 
