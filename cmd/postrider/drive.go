@@ -14,8 +14,8 @@ import (
 
 // follow sees to it that a started campaign is sent, and says by whom: by this
 // process where the embedded engine is free, else by the one that holds it, or
-// by the workers on Redis. It waits for the end where this process sends, and
-// where it was asked to.
+// by the workers on Redis. It waits for the end where this process sends or may
+// have to, and where it was asked to.
 func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool) error {
 	c, err := l.Campaign(ctx, id)
 	if err != nil {
@@ -34,7 +34,16 @@ func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool
 		case !errors.Is(err, errEngineBusy):
 			return err
 		}
-		m.say("campaign %d: another Postrider process on this data folder sends it", id)
+		stays, err := m.serveRuns()
+		if err != nil {
+			return err
+		}
+		if stays {
+			m.say("campaign %d: the `postrider serve` that runs on this data folder sends it", id)
+		} else {
+			m.say("campaign %d: another Postrider process is sending on this data folder; this one waits and goes on when it ends", id)
+			wait = true
+		}
 	} else {
 		m.say("campaign %d: the workers on Redis send it", id)
 		m.warnWithoutWorkers(l, c)
@@ -152,6 +161,11 @@ func (m *Main) standing(ctx context.Context, l *ledger.Ledger, id int64) (*ledge
 
 // interrupted ends a drive at Ctrl-C.
 func (m *Main) interrupted(ctx context.Context, l *ledger.Ledger, id int64, e *engine) error {
+	if e == nil && m.cfg.UsesEmbeddedRedis() {
+		if stays, err := m.serveRuns(); err == nil && !stays {
+			return stopf("stopped; nothing is lost. `postrider serve` goes on with campaign %d, `postrider campaign cancel %d` ends it", id, id)
+		}
+	}
 	if e == nil {
 		return stopf("stopped watching; campaign %d goes on elsewhere: `postrider campaign status %d --watch`", id, id)
 	}

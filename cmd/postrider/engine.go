@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -30,10 +31,12 @@ type engine struct {
 	limiter  *ratelimit.Limiter
 
 	lock     *flock.Flock   // held while the embedded queue runs here
+	serving  *flock.Flock   // held beside it by serve, which stays
 	embedded *jobs.Embedded // nil with a real Redis
 	worker   *jobs.Worker
 	beat     *scheduler.Beat
 	queue    *asynq.Client
+	once     sync.Once // of close
 }
 
 // roles says which parts of an engine run in this process.
@@ -50,8 +53,8 @@ func (m *Main) openQueue(ctx context.Context) (*engine, error) {
 		if err := os.MkdirAll(m.cfg.DataDir, 0o700); err != nil {
 			return nil, fmt.Errorf("the data folder cannot be made: %w", err)
 		}
-		e.lock = flock.New(filepath.Join(m.cfg.DataDir, "engine.lock"), flock.SetPermissions(0o600))
-		got, err := e.lock.TryLock()
+		e.lock = m.lockFile("engine.lock")
+		got, err := tryLock(ctx, e.lock)
 		if err != nil {
 			return nil, fmt.Errorf("taking engine.lock in the data folder: %w", err)
 		}
@@ -76,6 +79,53 @@ func (m *Main) openQueue(ctx context.Context) (*engine, error) {
 	}
 	e.limiter = ratelimit.New(e.redis, m.rateOptions())
 	return e, nil
+}
+
+func (m *Main) lockFile(name string) *flock.Flock {
+	return flock.New(filepath.Join(m.cfg.DataDir, name), flock.SetPermissions(0o600))
+}
+
+// tryLock takes a lock unless somebody keeps it: who only looks whether it is
+// taken holds it for a moment.
+func tryLock(ctx context.Context, lock *flock.Flock) (bool, error) {
+	short, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	got, err := lock.TryLockContext(short, 20*time.Millisecond)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, ctx.Err()
+	}
+	return got, err
+}
+
+// showServing marks the holder of the embedded engine as one that stays when a
+// campaign has ended, so that others may leave theirs to it.
+func (m *Main) showServing(e *engine) error {
+	if e.embedded == nil {
+		return nil
+	}
+	// Nobody but the holder of engine.lock takes it for longer than a look.
+	e.serving = m.lockFile("serve.lock")
+	if err := e.serving.Lock(); err != nil {
+		return fmt.Errorf("taking serve.lock in the data folder: %w", err)
+	}
+	return nil
+}
+
+// serveRuns reports whether a serve holds the embedded engine. A send that
+// holds it ends with its own campaign, and is none.
+func (m *Main) serveRuns() (bool, error) {
+	lock := m.lockFile("serve.lock")
+	free, err := lock.TryRLock()
+	if err != nil {
+		return false, fmt.Errorf("looking at serve.lock in the data folder: %w", err)
+	}
+	if !free {
+		return true, nil
+	}
+	if err := lock.Unlock(); err != nil {
+		return false, fmt.Errorf("letting go of serve.lock in the data folder: %w", err)
+	}
+	return false, nil
 }
 
 // run opens what the roles need on an engine whose queue is open, and starts it.
@@ -112,11 +162,15 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 	return nil
 }
 
-// close ends everything: no new batches, those in hand are recorded first.
+// close ends everything: no new batches, those in hand are recorded first. It
+// may be called again.
 func (e *engine) close() {
-	if e == nil {
-		return
+	if e != nil {
+		e.once.Do(e.end)
 	}
+}
+
+func (e *engine) end() {
 	if e.beat != nil {
 		e.beat.Shutdown()
 	}
@@ -131,6 +185,9 @@ func (e *engine) close() {
 	}
 	if e.embedded != nil {
 		e.embedded.Close()
+	}
+	if e.serving != nil {
+		e.serving.Unlock() //nolint:errcheck // as below
 	}
 	if e.lock != nil {
 		e.lock.Unlock() //nolint:errcheck // the lock ends with the process in any case

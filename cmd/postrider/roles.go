@@ -73,6 +73,9 @@ func (m *Main) runRole(ctx context.Context, name string, r roles, dashboard bool
 		return err
 	}
 	defer e.close()
+	if err := m.showServing(e); err != nil {
+		return err
+	}
 	if r.worker || r.scheduler {
 		l, err := m.openLedger(ctx)
 		if err != nil {
