@@ -58,10 +58,13 @@ type Summary struct {
 
 // Codes of rejects.
 const (
-	CodeDuplicate     = "duplicate"
-	CodeOptedOut      = "opted_out"
-	CodeTooManyCells  = "too_many_cells"
-	CodeNoDestination = "no_destination"
+	CodeDuplicate      = "duplicate"
+	CodeOptedOut       = "opted_out"
+	CodeTooManyCells   = "too_many_cells"
+	CodeNoDestination  = "no_destination"
+	CodeNationalNumber = "national_number"
+	CodeNotANumber     = "not_a_number"
+	CodeInvalidNumber  = "invalid_number"
 )
 
 // Reject is a row that was dropped.
@@ -476,14 +479,10 @@ func (im *run) fill(k *campaign.Contact, row []string) *Reject {
 		k.Phone, k.Country = e164, region
 		return nil
 	}
-	var ne *numberError
-	if !errors.As(err, &ne) {
-		ne = errNotANumber
-	}
-	if ne != errNational && a.Complete() {
+	if err != errNational && a.Complete() {
 		return nil // a letter can still reach it
 	}
-	return &Reject{Line: k.Line, Column: im.mapping.title[rolePhone], Code: ne.code, Reason: ne.reason, Value: mask(phone)}
+	return &Reject{Line: k.Line, Column: im.mapping.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
 }
 
 // noDestination says what of an address is missing.
