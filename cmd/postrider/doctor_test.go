@@ -343,3 +343,16 @@ func TestVersionsAreCompared(t *testing.T) {
 		}
 	}
 }
+
+func TestPostgreSQLAndItsClockAreChecked(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	p := services.PostgresAlone(t, services.PostgresOptions{})
+	address, err := p.NewDatabase(t.Context(), "doctor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.with("POSTRIDER_DATABASE_URL="+address).run("doctor").exits(exitDone).
+		says("PostgreSQL 1", "writable", "agrees with PostgreSQL's", "the embedded queue serves this machine alone")
+}
