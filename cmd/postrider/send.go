@@ -71,7 +71,7 @@ func (m *Main) sendCommand() *cobra.Command {
 	f.BoolVar(&r.content.Duplex, "duplex", false, "print on both sides (letter)")
 	f.BoolVar(&r.content.Priority, "priority", false, "priority post (letter)")
 	f.BoolVar(&r.content.TemplateUsed, "template-used", false, "the file follows the provider's template and bears the address itself (letter)")
-	f.Int64Var(&r.content.ReturnAddressID, "return-address", 0, "id of a return address, see `postrider address ls` (letter, postcard)")
+	f.Int64Var(&r.content.ReturnAddressID, "return-address", 0, "id of a return address, as postrider address ls shows it (letter, postcard)")
 	f.StringVar(&r.at, "at", "", "start at this hour, such as 2026-12-01T09:00:00+11:00")
 	f.StringVar(&r.budget, "budget", "", "never spend more than this, such as 250.00")
 	f.BoolVar(&r.yes, "yes", false, "do not ask")
