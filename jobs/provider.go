@@ -91,10 +91,8 @@ func (p *Provider) Account(ctx context.Context) (*clicksend.Account, error) {
 	if known != nil {
 		return known, nil
 	}
-	if err := p.Wait(ctx, "GET /account", 0); err != nil {
-		return nil, err
-	}
-	a, err := p.client.Account.Get(ctx)
+	var a *clicksend.Account
+	err := p.look(ctx, "GET /account", func() (err error) { a, err = p.client.Account.Get(ctx); return err })
 	if err != nil {
 		return nil, fmt.Errorf("reading the provider's account: %w", err)
 	}
@@ -102,6 +100,30 @@ func (p *Provider) Account(ctx context.Context) (*clicksend.Account, error) {
 	p.account = a
 	p.mu.Unlock()
 	return a, nil
+}
+
+// ReturnAddress reads one of the account's return addresses.
+func (p *Provider) ReturnAddress(ctx context.Context, id int64) (a *clicksend.ReturnAddress, err error) {
+	err = p.look(ctx, "GET /post/return-addresses/{return_address_id}", func() (err error) {
+		a, err = p.client.ReturnAddresses.Get(ctx, id)
+		return err
+	})
+	return a, err
+}
+
+// look asks the provider for something, and again while it is busy (429): the
+// budget learns from each answer how long to wait.
+func (p *Provider) look(ctx context.Context, endpoint string, get func() error) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		if err := p.Wait(ctx, endpoint, 0); err != nil {
+			return err
+		}
+		err := get()
+		if try == tries || clicksend.KindOf(err) != clicksend.RateLimited {
+			return err
+		}
+	}
 }
 
 // Identity is the account as a campaign records it.

@@ -59,6 +59,15 @@ func explainAddress(err error, notFound string) error {
 	return explainProvider(err)
 }
 
+// checkReturnAddress refuses a return address that the account does not have:
+// the provider would refuse every single recipient for it.
+func checkReturnAddress(ctx context.Context, p *jobs.Provider, id int64) error {
+	if _, err := p.ReturnAddress(ctx, id); err != nil {
+		return explainAddress(err, fmt.Sprintf("--return-address: the account has no return address %d", id))
+	}
+	return nil
+}
+
 func (m *Main) addressLsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "ls", Short: "Show the account's return addresses",

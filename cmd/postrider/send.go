@@ -25,22 +25,21 @@ import (
 
 // sendRequest is what `postrider send` was asked for.
 type sendRequest struct {
-	channel       string
-	to            string // FILE or list:NAME
-	name          string
-	country       string
-	content       campaign.Content
-	media         string
-	files         []string
-	at            string
-	budget        string
-	yes           bool
-	wait          bool
-	dryRun        bool
-	testTo        string
-	testRow       int
-	again         bool
-	returnAddress int64
+	channel string
+	to      string // FILE or list:NAME
+	name    string
+	country string
+	content campaign.Content
+	media   string
+	files   []string
+	at      string
+	budget  string
+	yes     bool
+	wait    bool
+	dryRun  bool
+	testTo  string
+	testRow int
+	again   bool
 }
 
 func (m *Main) sendCommand() *cobra.Command {
@@ -199,6 +198,11 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	}
 	if err := r.content.Validate(limits); err != nil {
 		return &usageError{err}
+	}
+	if p.channel.IsPost() {
+		if err := checkReturnAddress(ctx, provider, r.content.ReturnAddressID); err != nil {
+			return err
+		}
 	}
 	audience, err := m.audience(ctx, l, r, p.channel)
 	if err != nil {
