@@ -31,6 +31,7 @@ type world struct {
 	env      map[string]string
 	provider *sandbox.Server
 	host     string // of the provider, http://127.0.0.1:port
+	base     *world // whose environment this one is a change of; nil for the first
 }
 
 // newWorld makes a folder on the embedded default, and a provider with the
@@ -69,7 +70,7 @@ func (w *world) set(pairs ...string) *world {
 // with is the same world under another environment.
 func (w *world) with(pairs ...string) *world {
 	other := *w
-	other.env = maps.Clone(w.env)
+	other.env, other.base = maps.Clone(w.env), w
 	return other.set(pairs...)
 }
 
