@@ -109,7 +109,7 @@ func (s *Seen) Digest(key []byte) Digest {
 // first is the mark it was put in with.
 func (s *Seen) AddDigest(d Digest, mark int64) (first int64, isNew bool) {
 	m := uint64(min(max(mark, 0), MaxMark))
-	first, isNew = s.shards[d.lo>>(64-seenBits)].add(d.hi, d.lo<<seenBits>>(markBits+seenBits)<<markBits|m)
+	first, isNew = s.shards[d.lo>>(64-seenBits)].add(d.hi, d.lo<<seenBits>>markBits<<markBits|m)
 	if isNew {
 		s.n++
 	}

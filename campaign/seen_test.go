@@ -48,16 +48,16 @@ func TestSeenKeepsKeysWhoseHashesCrowd(t *testing.T) {
 	t.Parallel()
 	for _, start := range []uint64{1, 1 << 63, ^uint64(0) - 40_000} {
 		s := NewSeen()
-		for i := range uint64(20_000) {
+		for i := range uint64(2_000) {
 			for twice := range 2 {
-				d := Digest{hi: start + i%1000, lo: i << 32}
+				d := Digest{hi: start + i%100, lo: i << 32}
 				if _, isNew := s.AddDigest(d, int64(i)); isNew != (twice == 0) {
 					t.Fatalf("start %x, key %d: new = %v at pass %d", start, i, isNew, twice)
 				}
 			}
 		}
-		for i := range uint64(20_000) {
-			if first, isNew := s.AddDigest(Digest{hi: start + i%1000, lo: i << 32}, 7); isNew || first != int64(i) {
+		for i := range uint64(2_000) {
+			if first, isNew := s.AddDigest(Digest{hi: start + i%100, lo: i << 32}, 7); isNew || first != int64(i) {
 				t.Fatalf("start %x: key %d has mark %d, new = %v", start, i, first, isNew)
 			}
 		}
@@ -137,4 +137,30 @@ func BenchmarkSeen(b *testing.B) {
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(s.Len()), "heap-B/key")
 	runtime.KeepAlive(s)
+}
+
+// Every one of the 96 bits tells two keys apart: 64 of the first hash, 8 of the
+// second by the shard, 24 in the slot.
+func TestSeenTellsKeysApartByEveryBitItClaims(t *testing.T) {
+	t.Parallel()
+	s := NewSeen()
+	base := Digest{hi: 0x5555_5555_5555_5555, lo: 0x5555_5555_5555_5555}
+	s.AddDigest(base, 1)
+	for bit := range 64 {
+		d := base
+		d.hi ^= 1 << bit
+		if _, isNew := s.AddDigest(d, 2); !isNew {
+			t.Errorf("bit %d of the first hash is not looked at", bit)
+		}
+	}
+	for bit := 64 - seenBits - (64 - markBits); bit < 64; bit++ {
+		d := base
+		d.lo ^= 1 << bit
+		if _, isNew := s.AddDigest(d, 2); !isNew {
+			t.Errorf("bit %d of the second hash is not looked at", bit)
+		}
+	}
+	if first, isNew := s.AddDigest(base, MaxMark); isNew || first != 1 {
+		t.Errorf("the first key has mark %d, new = %v", first, isNew)
+	}
 }
