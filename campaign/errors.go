@@ -22,7 +22,9 @@ const (
 type Error struct {
 	Code    Code
 	Message string
-	Err     error // what caused it; may be nil
+	Err     error // what caused it, told after the message; may be nil
+
+	cause error // what caused it and is part of the message already
 }
 
 func (e *Error) Error() string {
@@ -32,12 +34,18 @@ func (e *Error) Error() string {
 	return e.Message + ": " + e.Err.Error()
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns what caused it.
+func (e *Error) Unwrap() error {
+	if e.Err != nil {
+		return e.Err
+	}
+	return e.cause
+}
 
 // Errorf makes an Error; a %w verb in format becomes its cause.
 func Errorf(code Code, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Err: nil}
+	return &Error{Code: code, Message: err.Error(), cause: errors.Unwrap(err)}
 }
 
 // ErrorCode returns the code of the first Error in err's chain, or

@@ -34,7 +34,7 @@ type Worker struct {
 // Start begins to take batches. It fails at once when Redis does not answer.
 func (w *Worker) Start(ctx context.Context) error {
 	if err := w.Redis.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("Redis does not answer: is it running, and is POSTRIDER_REDIS_URL right? %w", err)
+		return fmt.Errorf("no answer from Redis: is it running, and is POSTRIDER_REDIS_URL right? %w", err)
 	}
 	w.Sender.Draining, w.drain = context.WithCancel(context.Background())
 	for _, c := range campaign.Channels() {

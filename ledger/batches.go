@@ -49,7 +49,7 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 		return nil, nil
 	}
 	var due []Dispatch
-	err = l.store.write(ctx, func(tx *tx) error {
+	err = l.store.writeLoosely(ctx, func(tx *tx) error {
 		due = nil
 		now, err := l.now(ctx, tx)
 		if err != nil {
@@ -97,7 +97,7 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 // ForgetDispatches makes every dispatched batch that nobody has claimed due
 // again: the queue has lost its memory.
 func (l *Ledger) ForgetDispatches(ctx context.Context) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.store.writeLoosely(ctx, func(tx *tx) error {
 		_, err := tx.exec.ExecContext(ctx, `UPDATE batches SET dispatched_at = 0 WHERE state = 0 AND dispatched_at <> 0`)
 		if err != nil {
 			return fmt.Errorf("forgetting what the queue has lost: %w", err)
@@ -132,7 +132,7 @@ type Recipient struct {
 // whether somebody has the batch: when it runs out, the batch is due again.
 func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, lease time.Duration) (*Claim, error) {
 	var cl *Claim
-	err := l.store.write(ctx, func(tx *tx) error {
+	err := l.store.writeLoosely(ctx, func(tx *tx) error {
 		cl = nil
 		now, err := l.now(ctx, tx)
 		if err != nil {
@@ -197,7 +197,7 @@ var ErrLostLease = errors.New("the worker no longer holds the batch")
 
 // RenewLease prolongs a claim. ErrLostLease when another worker has it.
 func (l *Ledger) RenewLease(ctx context.Context, cl *Claim, lease time.Duration) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -210,7 +210,7 @@ func (l *Ledger) RenewLease(ctx context.Context, cl *Claim, lease time.Duration)
 // Release gives a claimed batch back before an attempt was begun, to be
 // dispatched again after wait.
 func (l *Ledger) Release(ctx context.Context, cl *Claim, wait time.Duration) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -278,15 +278,18 @@ func (l *Ledger) finishIfDone(ctx context.Context, tx *tx, id int64) error {
 	if open {
 		return nil
 	}
-	var state campaign.State
-	if err := tx.exec.QueryRowContext(ctx, `SELECT state FROM campaigns WHERE id = $1`, id).Scan(&state); err != nil {
+	var (
+		state  campaign.State
+		reason string
+	)
+	if err := tx.exec.QueryRowContext(ctx, `SELECT state, reason FROM campaigns WHERE id = $1`, id).Scan(&state, &reason); err != nil {
 		return fmt.Errorf("reading campaign %d: %w", id, err)
 	}
 	switch state {
 	case campaign.Sending:
 		return l.moveCampaign(ctx, tx, id, Move{To: campaign.Completed, Actor: "postrider"})
 	case campaign.Cancelling:
-		return l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Actor: "postrider", Reason: "cancelled on request"})
+		return l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Actor: "postrider", Reason: reason})
 	}
 	return nil
 }

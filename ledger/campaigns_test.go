@@ -121,7 +121,7 @@ func TestStatesChangeOnlyByLegalMovesAndAreOnRecord(t *testing.T) {
 		for _, e := range events {
 			got = append(got, e.Actor+" "+e.Action+" "+e.Reason)
 		}
-		w.equal(got, []string{"test created ", "test quoted ", "ann sending approved", "ann paused lunch", "bob sending resumed", "ann cancelling enough", "postrider cancelled cancelled on request"})
+		w.equal(got, []string{"test created ", "test quoted ", "ann sending approved", "ann paused lunch", "bob sending resumed", "ann cancelling enough", "postrider cancelled enough"})
 		w.equal(events[3].At, began.Add(time.Minute))
 		w.check(c.ID)
 	})

@@ -43,6 +43,9 @@ type store interface {
 	// write runs fn in a transaction. It may run fn again when the database
 	// asks for it, so fn must not leave traces outside tx.
 	write(ctx context.Context, fn func(tx *tx) error) error
+	// writeLoosely is write for what a machine that loses its power may forget:
+	// nothing that the provider, or a person, has been told depends on it.
+	writeLoosely(ctx context.Context, fn func(tx *tx) error) error
 	// now is the database's clock.
 	now(ctx context.Context, tx *tx) (time.Time, error)
 	// insert adds rows to a table, the fastest way the database has.

@@ -112,7 +112,7 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 		}
 		w.digest.Write(w.buf)
 	}
-	return w.l.store.write(ctx, func(tx *tx) error {
+	return w.l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
 			return err

@@ -50,7 +50,7 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 	if len(w.batches) == 0 {
 		return nil
 	}
-	err := w.l.store.write(ctx, func(tx *tx) error {
+	err := w.l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -146,7 +146,7 @@ func (l *Ledger) renewPlan(ctx context.Context, tx *tx, id, now int64) error {
 // KeepPlanning shows that somebody still works on a campaign that has not
 // started: waits for prices, or for a yes.
 func (l *Ledger) KeepPlanning(ctx context.Context, id int64) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err

@@ -92,6 +92,12 @@ func (s *postgresStore) describe(ctx context.Context) (string, error) {
 	return "PostgreSQL " + v, err
 }
 
+// writeLoosely is write: what a crash of PostgreSQL alone would forget, its
+// clients would still believe.
+func (s *postgresStore) writeLoosely(ctx context.Context, fn func(tx *tx) error) error {
+	return s.write(ctx, fn)
+}
+
 // write runs fn in a transaction, and again when PostgreSQL found it in a
 // deadlock or a serialisation conflict.
 func (s *postgresStore) write(ctx context.Context, fn func(tx *tx) error) error {

@@ -33,6 +33,7 @@ type sqliteStore struct {
 	writer  *sql.Conn
 	pool    *sql.DB // the writer's pool, of one connection
 	stmts   map[string]*sql.Stmt
+	loose   bool // how the writer commits just now, see setSync
 
 	queue chan *sqliteWrite
 	done  chan struct{}
@@ -43,6 +44,7 @@ type sqliteStore struct {
 type sqliteWrite struct {
 	ctx    context.Context
 	fn     func(tx *tx) error
+	loose  bool // may be lost when the machine, not the process, dies
 	result chan error
 }
 
@@ -58,9 +60,9 @@ func openSQLite(ctx context.Context, path string) (*sqliteStore, error) {
 	}
 	dsn := func(more string) string {
 		return "file:" + (&url.URL{Path: path}).EscapedPath() +
-			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)" + more
+			"?_pragma=page_size(8192)&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)" + more
 	}
-	pool, err := sql.Open("sqlite", dsn("&_pragma=wal_autocheckpoint(4000)"))
+	pool, err := sql.Open("sqlite", dsn("&_pragma=wal_autocheckpoint(8000)"))
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +145,16 @@ func (s *sqliteStore) close() error {
 var ErrClosed = errors.New("the ledger is closed")
 
 func (s *sqliteStore) write(ctx context.Context, fn func(tx *tx) error) error {
-	w := &sqliteWrite{ctx: ctx, fn: fn, result: make(chan error, 1)}
+	return s.enqueue(&sqliteWrite{ctx: ctx, fn: fn, result: make(chan error, 1)})
+}
+
+func (s *sqliteStore) writeLoosely(ctx context.Context, fn func(tx *tx) error) error {
+	return s.enqueue(&sqliteWrite{ctx: ctx, fn: fn, loose: true, result: make(chan error, 1)})
+}
+
+// enqueue hands a write to the writer and waits for its result.
+func (s *sqliteStore) enqueue(w *sqliteWrite) error {
+	ctx := w.ctx
 	select {
 	case s.queue <- w:
 	case <-ctx.Done():
@@ -193,7 +204,15 @@ func (s *sqliteStore) writeLoop() {
 // alone; when the commit itself fails, every write of the group fails.
 func (s *sqliteStore) commit(group []*sqliteWrite) {
 	ctx := context.Background()
-	if err := s.begin(ctx); err != nil {
+	loose := true
+	for _, w := range group {
+		loose = loose && w.loose
+	}
+	err := s.setSync(ctx, loose)
+	if err == nil {
+		err = s.begin(ctx)
+	}
+	if err != nil {
 		for _, w := range group {
 			w.result <- err
 		}
@@ -267,6 +286,24 @@ func takesAllDown(err error) bool {
 		return true
 	}
 	return false
+}
+
+// setSync makes the next commit wait for the disk, or not. A later commit that
+// does wait makes all earlier ones safe with it: they stand before it in the
+// same log.
+func (s *sqliteStore) setSync(ctx context.Context, loose bool) error {
+	if loose == s.loose {
+		return nil
+	}
+	pragma := "PRAGMA synchronous = FULL"
+	if loose {
+		pragma = "PRAGMA synchronous = NORMAL"
+	}
+	if _, err := s.writer.ExecContext(ctx, pragma); err != nil {
+		return fmt.Errorf("beginning to write to the ledger: %w", err)
+	}
+	s.loose = loose
+	return nil
 }
 
 func (s *sqliteStore) begin(ctx context.Context) error {

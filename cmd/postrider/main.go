@@ -6,6 +6,8 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // version is set by the linker.
@@ -17,6 +19,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200)
 	}
+	redis.SetLogger(silence{}) // what Redis does not answer is said in our own words
 	m := &Main{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Env: os.Environ(), Version: version,
@@ -25,3 +28,9 @@ func main() {
 	}
 	os.Exit(m.Run(context.Background(), os.Args[1:]))
 }
+
+// silence is a log that keeps nothing.
+type silence struct{}
+
+// Printf does nothing.
+func (silence) Printf(context.Context, string, ...any) {}
