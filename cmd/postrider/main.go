@@ -14,10 +14,13 @@ import (
 var version = "development"
 
 func main() {
-	// A batch's messages live for a moment: collecting half as often costs
-	// some 30 MB and saves a tenth of the time (docs/benchmarks.md).
+	// A batch's messages live for a moment: collecting them half as often saves
+	// a tenth of the time, as long as it costs little memory (docs/benchmarks.md).
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(200)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(192 << 20)
 	}
 	redis.SetLogger(silence{}) // what Redis does not answer is said in our own words
 	m := &Main{
