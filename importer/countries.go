@@ -2,6 +2,7 @@ package importer
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/text/language"
@@ -12,11 +13,15 @@ import (
 // code: a code of two or three letters, or a name in English.
 type countries struct{ codes map[string]string }
 
-func newCountries() *countries {
+// newCountries is made once for the process. It knows the countries that have
+// phone numbers, under the names of the Unicode CLDR and some everyday ones.
+var newCountries = sync.OnceValue(func() *countries {
 	c := &countries{codes: map[string]string{
 		"uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "great britain": "GB", "northern ireland": "GB",
-		"usa": "US", "u.s.a.": "US", "u.s.": "US", "united states of america": "US", "america": "US",
-		"nz": "NZ", "aus": "AU", "uae": "AE",
+		"u.s.a.": "US", "u.s.": "US", "united states of america": "US", "america": "US",
+		"the netherlands": "NL", "holland": "NL", "czech republic": "CZ", "republic of ireland": "IE",
+		"hong kong": "HK", "macau": "MO", "macao": "MO", "korea": "KR", "republic of korea": "KR", "russian federation": "RU",
+		"viet nam": "VN", "turkey": "TR", "nz": "NZ", "aus": "AU", "uae": "AE",
 	}}
 	names := display.English.Regions()
 	for code := range phonenumbers.GetSupportedRegions() {
@@ -24,14 +29,17 @@ func newCountries() *countries {
 		if err != nil {
 			continue
 		}
-		c.codes[strings.ToLower(code)] = code
-		c.codes[strings.ToLower(region.ISO3())] = code
-		c.codes[strings.ToLower(names.Name(region))] = code
+		for _, spelt := range []string{code, region.ISO3(), names.Name(region)} {
+			c.codes[spelt], c.codes[strings.ToLower(spelt)] = code, code
+		}
 	}
 	return c
-}
+})
 
-func (c *countries) code(text string) (string, bool) {
-	code, ok := c.codes[strings.ToLower(strings.Join(strings.Fields(text), " "))]
+func (c *countries) code(text string) (code string, ok bool) {
+	if code, ok = c.codes[text]; ok {
+		return code, true
+	}
+	code, ok = c.codes[strings.ToLower(strings.Join(strings.Fields(text), " "))]
 	return code, ok
 }

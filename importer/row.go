@@ -1,0 +1,195 @@
+package importer
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// rowChecker turns rows into contacts or rejects. Several goroutines share it.
+type rowChecker struct {
+	o       Options
+	mapping *mapping
+	numbers *numbers
+	places  *countries
+	seen    *campaign.Seen // only to hash with
+}
+
+func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, error) {
+	n, err := newNumbers()
+	if err != nil {
+		return nil, err
+	}
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen}, nil
+}
+
+// check turns a chunk's rows into contacts or rejects.
+func (rc *rowChecker) check(c *chunk) {
+	var key []byte
+	// The sink may keep contacts, so their fields get memory of their own: one
+	// piece for a chunk.
+	values := make([]string, 0, len(c.ends)*len(rc.mapping.fields))
+	start := 0
+	for i, end := range c.ends {
+		row, line := c.cells[start:end], c.lines[i]
+		start = end
+		if !isText(row) {
+			c.err = &FileError{Name: rc.o.Name, Line: line, Problem: notUTF8}
+			return
+		}
+		c.contacts = append(c.contacts, campaign.Contact{Line: line})
+		k := &c.contacts[len(c.contacts)-1]
+		if reject := rc.fill(k, row); reject != nil {
+			c.contacts = c.contacts[:len(c.contacts)-1]
+			c.verdicts = append(c.verdicts, verdict{contact: -1, reject: reject})
+			continue
+		}
+		first := len(values)
+		for _, column := range rc.mapping.fields {
+			values = append(values, cell(row, column))
+		}
+		if len(values) > first {
+			k.Fields = campaign.Fields{Columns: rc.mapping.columns, Values: values[first:len(values):len(values)]}
+		}
+		key = rc.o.Identity.AppendKey(key[:0], k, "")
+		c.digests = append(c.digests, rc.seen.Digest(key))
+		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, optedOut: rc.optedOut(k)})
+	}
+}
+
+const notUTF8 = "the text is not UTF-8 (perhaps Windows-1252 or Latin-1): save the file as CSV UTF-8"
+
+// isText reports whether the cells hold text that a database takes.
+func isText(row []string) bool {
+	for _, s := range row {
+		plain := true
+		for i := 0; i < len(s); i++ {
+			if s[i]-1 >= utf8.RuneSelf-1 { // 0, or not ASCII
+				plain = false
+				break
+			}
+		}
+		if !plain && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// cell is a cell of a row without the white space around it; empty when the
+// row, or the file, has no such column.
+func cell(row []string, column int) string {
+	if column < 0 || column >= len(row) {
+		return ""
+	}
+	return strings.TrimSpace(row[column])
+}
+
+// fill reads a row into a contact, or says why it cannot: the row has neither a
+// valid number nor a complete address.
+func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
+	m := rc.mapping
+	if len(row) > m.width && !blank(row[m.width:]) {
+		return &Reject{Line: k.Line, Code: CodeTooManyCells, Reason: fmt.Sprintf(
+			"the row has %d cells and the header %d: put quotes around a cell that holds the character between cells", len(row), m.width)}
+	}
+	k.Email = cell(row, m.at[roleEmail])
+	k.FirstName = cell(row, m.at[roleFirstName])
+	k.LastName = cell(row, m.at[roleLastName])
+	k.Reference = cell(row, m.at[roleReference])
+	full := cell(row, m.at[roleFullName])
+	if full != "" && k.FirstName == "" && k.LastName == "" {
+		k.FirstName, k.LastName = splitName(full)
+	}
+	country, understood := rc.o.Country, true
+	if text := cell(row, m.at[roleCountry]); text != "" {
+		// A country that is not understood is not the one of --country.
+		country, understood = rc.places.code(text)
+	}
+	k.Country = country
+	rc.fillAddress(k, row, full)
+
+	phone := cell(row, m.at[rolePhone])
+	if phone == "" {
+		if k.Address.Complete() {
+			return nil
+		}
+		return rc.noDestination(k, understood)
+	}
+	e164, region, err := rc.numbers.parse(phone, country)
+	switch {
+	case err == nil:
+		k.Phone = e164
+		if region != "" {
+			k.Country = region
+		}
+		return nil
+	case k.Address.Complete():
+		return nil // a letter can still reach it
+	case err == errNational && !understood:
+		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
+			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
+	}
+	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
+}
+
+// splitName takes the first word of a full name for the first name, unless a
+// comma after it says that it is the last.
+func splitName(full string) (first, last string) {
+	first, last, _ = strings.Cut(full, " ")
+	last = strings.TrimSpace(last)
+	if surname, ok := strings.CutSuffix(first, ","); ok {
+		first, last = last, surname
+	}
+	return first, last
+}
+
+// fillAddress reads the address. Without its first line it is none, and gets
+// neither a name nor a country.
+func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName string) {
+	m, a := rc.mapping, &k.Address
+	a.Name = cell(row, m.at[roleAddressName])
+	a.Line1 = cell(row, m.at[roleLine1])
+	a.Line2 = cell(row, m.at[roleLine2])
+	a.City = cell(row, m.at[roleCity])
+	a.State = cell(row, m.at[roleState])
+	a.PostalCode = cell(row, m.at[rolePostalCode])
+	if a.Line1 == "" {
+		return
+	}
+	a.Country = k.Country
+	if a.Name == "" {
+		a.Name = fullName
+	}
+	switch {
+	case a.Name != "":
+	case k.FirstName == "" || k.LastName == "":
+		a.Name = k.FirstName + k.LastName
+	default:
+		a.Name = k.FirstName + " " + k.LastName
+	}
+}
+
+// noDestination says what is missing of an address.
+func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool) *Reject {
+	reason := "the row has no phone number and no complete address"
+	switch {
+	case k.Address.Line1 == "":
+		reason += ": fill in one of them"
+	case !countryUnderstood:
+		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry,
+			Reason: reason + ", since the country is not understood: write its code of two letters, such as AU"}
+	default:
+		reason += " (" + strings.Join(k.Address.Missing(), ", ") + " missing): fill in what is missing"
+	}
+	return &Reject{Line: k.Line, Code: CodeNoDestination, Reason: reason}
+}
+
+// optedOut reports whether the contact is dropped because its number has opted
+// out. One that a letter can reach stays, for letters.
+func (rc *rowChecker) optedOut(k *campaign.Contact) bool {
+	return k.Phone != "" && rc.o.OptedOut != nil &&
+		(rc.o.Identity == campaign.ByNumber || !k.Address.Complete()) && rc.o.OptedOut(k.Phone)
+}
