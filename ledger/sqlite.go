@@ -29,6 +29,7 @@ var migrations embed.FS
 // single writer that commits waiting writes together, each in a savepoint of
 // its own, so that many workers cost few fsyncs.
 type sqliteStore struct {
+	path    string
 	readers *sql.DB
 	writer  *sql.Conn
 	pool    *sql.DB // the writer's pool, of one connection
@@ -84,7 +85,7 @@ func openSQLite(ctx context.Context, path string) (*sqliteStore, error) {
 	}
 	readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	s := &sqliteStore{
-		readers: readers, writer: writer, pool: pool, stmts: map[string]*sql.Stmt{},
+		path: path, readers: readers, writer: writer, pool: pool, stmts: map[string]*sql.Stmt{},
 		queue: make(chan *sqliteWrite, maxGroup), done: make(chan struct{}), quit: make(chan struct{}),
 	}
 	go s.writeLoop()
@@ -116,6 +117,9 @@ func migrateSQLite(ctx context.Context, db *sql.DB, path string) error {
 func describeSQLite(err error, path string) error {
 	if strings.Contains(err.Error(), "not a database") {
 		return fmt.Errorf("%s is not a SQLite database: name another file in POSTRIDER_DATABASE_URL: %w", filepath.Base(path), err)
+	}
+	if diskFull(err) {
+		return fmt.Errorf("the disk that is to hold the ledger (%s) is full, or the file may not grow: make room there: %w", path, err)
 	}
 	return fmt.Errorf("migrating the ledger: %w", err)
 }
@@ -214,7 +218,7 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 	}
 	if err != nil {
 		for _, w := range group {
-			w.result <- err
+			w.result <- s.explain(err)
 		}
 		return
 	}
@@ -239,7 +243,8 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 		}
 	}
 	if _, err := s.writer.ExecContext(ctx, end); err != nil && end == "COMMIT" {
-		if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK"); rerr != nil {
+		// After a full disk and its like SQLite has rolled back by itself.
+		if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK"); rerr != nil && !takesAllDown(err) {
 			err = errors.Join(err, rerr)
 		}
 		for i := range results {
@@ -249,8 +254,26 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 		}
 	}
 	for i, w := range group {
-		w.result <- results[i]
+		w.result <- s.explain(results[i])
 	}
+}
+
+// explain says what to do about a disk that takes no more.
+func (s *sqliteStore) explain(err error) error {
+	if !diskFull(err) {
+		return err
+	}
+	return fmt.Errorf("the disk that holds the ledger (%s) is full, or the file may not grow: make room there; what is recorded already is safe: %w", s.path, err)
+}
+
+// diskFull reports an error of a disk without room. A quota and ulimit -f show
+// as a write that failed.
+func diskFull(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	return e.Code()&0xff == sqlite3.SQLITE_FULL || e.Code() == sqlite3.SQLITE_IOERR_WRITE || e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE
 }
 
 // uncancelled runs the statements of a write without their caller's

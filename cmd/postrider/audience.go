@@ -76,7 +76,10 @@ func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importReq
 		// The caller's context may have ended; the half list goes all the same.
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		return nil, errors.Join(err, w.Abort(clean))
+		if aerr := w.Abort(clean); aerr != nil {
+			m.log().Warn("what was read of the file is out of sight, and is removed at the next start", "error", aerr)
+		}
+		return nil, err
 	}
 	list, err := w.Finish(ctx, ledger.ListCounts{
 		Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
