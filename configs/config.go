@@ -246,7 +246,7 @@ func (l *loader) loadEnv() {
 	slices.Sort(known)
 
 	for _, name := range sortedKeys(l.env) {
-		if strings.HasPrefix(name, "POSTRIDER_") && !strings.HasPrefix(name, "POSTRIDER_TEST_") && !slices.Contains(known, name) {
+		if strings.HasPrefix(name, "POSTRIDER_") && !strings.HasPrefix(name, "POSTRIDER_TEST_") && name != "POSTRIDER_SCALE" && !slices.Contains(known, name) {
 			l.problem("", "variable "+name, "is not known%s", suggestion(name, known))
 		}
 	}

@@ -45,7 +45,7 @@ func keys() []key {
 			func(c *Config) *string { return &c.ClickSendBaseURL }, checkBaseURL),
 
 		duration("http_timeout", "30s", "", 100*time.Millisecond, 10*time.Minute, func(c *Config) *time.Duration { return &c.HTTPTimeout }),
-		duration("settle", "90s", "how long the provider's history may lag", 0, 24*time.Hour, func(c *Config) *time.Duration { return &c.Settle }),
+		duration("settle", "90s", "", 0, 24*time.Hour, func(c *Config) *time.Duration { return &c.Settle }),
 		{name: "rate", def: "1", usage: "requests a second per endpoint until the provider's headers say otherwise; -1 is no limit",
 			set: func(c *Config, s string) error { return setRate(&c.Rate, s) },
 			show: func(c *Config) string {
@@ -74,7 +74,7 @@ func keys() []key {
 			show: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }},
 		text("log_format", "text", "text or json", func(c *Config) *string { return &c.LogFormat }, oneOf("text", "json")),
 
-		text("listen", "127.0.0.1:8080", "address of the console and the HTTP API", func(c *Config) *string { return &c.Listen }, checkListen),
+		text("listen", "127.0.0.1:8080", "address of the queue's dashboard", func(c *Config) *string { return &c.Listen }, checkListen),
 		{name: "web_password", secret: true,
 			set:  secret(func(c *Config) *Secret { return &c.WebPassword }, checkPassword),
 			show: func(c *Config) string { return c.WebPassword.String() }},

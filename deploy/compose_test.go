@@ -195,7 +195,7 @@ func TestSecretsComeByFile(t *testing.T) {
 		t.Errorf("PostgreSQL reads its password from %q", got)
 	}
 	for name, want := range map[string][]string{
-		"postgres": {"postgres_password"}, "redis": {"redis_password"}, "sandbox": nil,
+		"postgres": {"postgres_password"}, "redis": {"redis_password"}, "sandbox": {"clicksend_api_key"},
 	} {
 		if got := secretsOf(p.Services[name]); !slices.Equal(got, want) {
 			t.Errorf("%s is handed %q, want %q", name, got, want)

@@ -106,7 +106,14 @@ func (m *Main) Run(ctx context.Context, args []string) int {
 		err, code = errors.New("interrupted"), exitStopped
 	}
 	if m.json {
-		_ = json.NewEncoder(m.Stdout).Encode(map[string]string{"error": err.Error(), "code": string(campaign.ErrorCode(err))})
+		kind := string(campaign.ErrorCode(err))
+		switch code {
+		case exitUsage:
+			kind = "usage"
+		case exitStopped:
+			kind = "stopped"
+		}
+		_ = json.NewEncoder(m.Stdout).Encode(map[string]string{"error": err.Error(), "code": kind})
 	}
 	fmt.Fprintln(m.Stderr, "postrider: "+err.Error())
 	return code
@@ -125,7 +132,7 @@ func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
 				return
 			}
 			if n == 1 {
-				fmt.Fprintln(m.Stderr, "\nstopping: taking no new batches; what is in flight is finished and recorded (Ctrl-C again leaves at once)")
+				fmt.Fprintln(m.Stderr, "\nstopping; what is in flight is finished and recorded first (Ctrl-C again leaves at once)")
 				cancel()
 				continue
 			}
@@ -168,11 +175,11 @@ func (m *Main) notBuiltYet() []*cobra.Command {
 	var all []*cobra.Command
 	for name, what := range map[string]string{
 		"schedule": "recurring runs",
-		"optout":   "the suppression list's commands",
+		"optout":   "commands for the suppression list",
 	} {
 		all = append(all, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error { return usagef("%s are not built yet", what) },
+			RunE: func(*cobra.Command, []string) error { return usagef("`postrider %s` is not built yet: %s come later", name, what) },
 		})
 	}
 	return all

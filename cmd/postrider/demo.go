@@ -86,8 +86,8 @@ func (d *demo) run(ctx context.Context) error {
 		{"address", "add", "--name", "ACME Pty Ltd", "--line-1", "1 Harbour Street", "--city", "Perth", "--state", "WA", "--postcode", "6000", "--country", "AU"},
 		{"send", "--channel", "sms", "--to", "list:customers", "--name", "sale-sms", "--from", "ACME", "--body", "Hi {{first_name|there}}, our sale starts today. You have {{points|some}} points. Details: acme.example", "--budget", "500.00", "--yes"},
 		{"send", "--channel", "mms", "--to", "list:customers", "--name", "sale-mms", "--from", "+61411111111", "--subject", "Summer sale", "--body", "See you soon, {{first_name|dear customer}}!", "--media", "sale.png", "--yes"},
-		{"send", "--channel", "letter", "--to", "list:customers", "--name", "sale-letter", "--file", "letter.pdf", "--colour", "--duplex", "--return-address", "1", "--yes"},
-		{"send", "--channel", "postcard", "--to", "list:customers", "--name", "sale-postcard", "--file", "front.pdf", "--file", "back.pdf", "--return-address", "1", "--yes"},
+		{"send", "--channel", "letter", "--to", "list:customers", "--name", "sale-letter", "--file", "letter.pdf", "--colour", "--duplex", "--return-address", "2", "--yes"},
+		{"send", "--channel", "postcard", "--to", "list:customers", "--name", "sale-postcard", "--file", "front.pdf", "--file", "back.pdf", "--return-address", "2", "--yes"},
 	}
 	for _, args := range steps {
 		d.main.say("$ postrider %s", quoteArgs(args))

@@ -175,6 +175,13 @@ func (m *Main) interrupted(ctx context.Context, l *ledger.Ledger, id int64, e *e
 	if err := m.showCampaign(last, l, id, true); err != nil {
 		return err
 	}
+	c, err := l.Campaign(last, id)
+	if err != nil {
+		return err
+	}
+	if c.State.Final() {
+		return nil // it ended in that very moment
+	}
 	m.exitCode = exitStopped
 	fmt.Fprintf(m.Stderr, "postrider: stopped; nothing is lost. `postrider serve` goes on with campaign %d, `postrider campaign cancel %d` ends it\n", id, id)
 	return nil

@@ -97,7 +97,7 @@ func (m *Main) printReport(c *campaignJSON) {
 		{"rejected", c.Rejected, list(c.Refusals)},
 		{"suppressed", c.Suppressed, list(c.Suppression)},
 		{"cancelled", c.Cancelled, ""},
-		{"unknown", c.Unknown, "sent, but the answer was lost; never sent again before it is found out"},
+		{"unknown", c.Unknown, "sent, but the answer was lost: see docs/sending-with-your-own-account.md"},
 		{"in flight", c.InFlight, ""},
 		{"pending", c.Pending, ""},
 	} {
@@ -141,6 +141,14 @@ func list(counts map[string]int) string {
 		parts[i] = fmt.Sprintf("%s %s", o.reason, number(o.n))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// plural writes 1 request, 2 requests.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return number(n) + " " + what + "s"
 }
 
 // number writes 12,345.

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nyaruka/phonenumbers"
 	"github.com/spf13/cobra"
 
 	"github.com/postrider/postrider/campaign"
@@ -52,7 +53,13 @@ func (m *Main) sendCommand() *cobra.Command {
   postrider send --channel letter --to people.csv --file letter.pdf --colour --return-address 4
   postrider send --channel postcard --to people.csv --file front.pdf --file back.pdf --return-address 4`,
 		Args: exactArgs(0, "no arguments but flags"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return m.send(cmd.Context(), &r) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := m.send(cmd.Context(), &r)
+			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
+				return stopf("interrupted before anything was sent; nothing is kept")
+			}
+			return err
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.channel, "channel", "", "sms, mms, letter or postcard")
@@ -215,18 +222,21 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 		}
 	}()
 	if r.testTo != "" {
+		if r.testTo, err = m.testNumber(r); err != nil {
+			return err
+		}
 		return m.sendTest(ctx, l, provider, r, limits, audience.List)
 	}
 	if err := knowsFields(&r.content, limits, audience.List); err != nil {
 		return err
 	}
-	digest := sendDigest(audience.List, &r.content)
-	if err := m.guard(ctx, l, r, digest); err != nil {
-		return err
-	}
 	identity, err := provider.Identity(ctx)
 	if err != nil {
 		return explainProvider(err)
+	}
+	digest := sendDigest(audience.List, &r.content, identity)
+	if err := m.guard(ctx, l, r, digest); err != nil {
+		return err
 	}
 	c, err := l.CreateCampaign(ctx, ledger.NewCampaign{
 		Name: r.name, Content: r.content, ListID: audience.List.ID, Digest: digest, Provider: identity,
@@ -414,9 +424,10 @@ func (m *Main) discard(ctx context.Context, l *ledger.Ledger, id int64) {
 	}
 }
 
-// sendDigest tells whether two sends are the same: audience, content, sender.
-func sendDigest(list *ledger.List, c *campaign.Content) string {
-	sum := sha256.Sum256([]byte(list.Digest + " " + c.Digest()))
+// sendDigest tells whether two sends are the same: audience, content and
+// sender, from the same account. A rehearsal against a sandbox is another one.
+func sendDigest(list *ledger.List, c *campaign.Content, account ledger.Provider) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{list.Digest, c.Digest(), account.URL, account.User}, " ")))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -557,8 +568,24 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 	if m.json {
 		return errors.Join(m.printJSON(map[string]any{"test": true, "status": out.Status, "price": campaign.Micros(out.Price), "parts": out.Parts, "message_id": out.MessageID}), m.refusedTest(out))
 	}
-	m.say("test message: %s, price %s, %d part(s); no campaign was started", out.Status, campaign.Micros(out.Price), out.Parts)
+	m.say("test message: %s, price %s, %s; no campaign was started", out.Status, campaign.Micros(out.Price), plural(int(out.Parts), "part"))
 	return m.refusedTest(out)
+}
+
+// testNumber brings the number of --test-to into E.164.
+func (m *Main) testNumber(r *sendRequest) (string, error) {
+	country := r.country
+	if country == "" {
+		country = m.cfg.Country
+	}
+	if country == "" && !strings.HasPrefix(r.testTo, "+") {
+		return "", usagef("--test-to: write the number with its country, such as +61412345678, or add --country")
+	}
+	n, err := phonenumbers.Parse(r.testTo, strings.ToUpper(country))
+	if err != nil || !phonenumbers.IsPossibleNumber(n) {
+		return "", usagef("--test-to: this is not a phone number: write it like +61412345678")
+	}
+	return phonenumbers.Format(n, phonenumbers.E164), nil
 }
 
 func (m *Main) refusedTest(o *clicksend.Outcome) error {
@@ -615,13 +642,13 @@ func (m *Main) showOffer(o *offer) {
 	} else {
 		m.say("  return address %d", c.Content.ReturnAddressID)
 	}
-	m.say("  recipients    %s of %s contacts, in %s requests", number(plan.Sendable), number(plan.Total), number(plan.Batches))
+	m.say("  recipients    %s of %s contacts, in %s", number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
 	if len(plan.Suppressed) > 0 {
 		m.say("  suppressed    %s", list(plan.Suppressed))
 	}
 	a := o.audience
 	if a.RejectsFile != "" {
-		m.say("  dropped rows  %s rejected, %s duplicates: see %s", number(a.List.Rejected), number(a.List.Duplicates), a.RejectsFile)
+		m.say("  dropped rows  %s rejected, %s: see %s", number(a.List.Rejected), plural(a.List.Duplicates, "duplicate"), a.RejectsFile)
 	}
 	if c.Channel == campaign.SMS {
 		m.say("  parts         %s (the longest message has %d)", number(o.quote.Parts), plan.Longest.Parts)
