@@ -297,8 +297,14 @@ func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) err
 	if m.To.Final() {
 		ended = now
 	}
+	// Why it goes on stands in its events; the campaign itself tells why it
+	// does not.
+	reason := m.Reason
+	if m.To == campaign.Sending || m.To == campaign.Scheduled || m.To == campaign.Completed {
+		reason = ""
+	}
 	_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET state = $1, reason = $2, ended_at = $3,
-		started_at = CASE WHEN started_at = 0 THEN $4 ELSE started_at END WHERE id = $5`, string(m.To), m.Reason, ended, started, id)
+		started_at = CASE WHEN started_at = 0 THEN $4 ELSE started_at END WHERE id = $5`, string(m.To), reason, ended, started, id)
 	if err != nil {
 		return fmt.Errorf("moving campaign %d to %s: %w", id, m.To, err)
 	}
