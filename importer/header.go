@@ -128,14 +128,16 @@ func (m *mapping) nameFields(header []string) {
 	}
 	var names []string
 	used := map[string]bool{}
+	suffix := map[string]int{} // the last that was tried for a name
 	for i, h := range header {
 		if taken[i] {
 			continue
 		}
 		base := safeName(h, i)
 		name := base
-		for k := 2; used[name] || builtIn(name); k++ {
-			name = fmt.Sprintf("%s_%d", base, k)
+		for used[name] || builtIn(name) {
+			suffix[base] = max(2, suffix[base]+1)
+			name = fmt.Sprintf("%s_%d", base, suffix[base])
 		}
 		used[name] = true
 		names = append(names, name)

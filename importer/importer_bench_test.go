@@ -17,16 +17,45 @@ import (
 // audience makes rows of ten columns, every tenth number in national form: the
 // file of the project's benchmark.
 func audience(rows int) []byte {
-	var b bytes.Buffer
-	b.WriteString("phone,first_name,last_name,email,city,state,postcode,tier,points,note\n")
-	for i := range rows {
-		number := fmt.Sprintf("+614%08d", 10000000+i)
-		if i%10 == 0 {
-			number = fmt.Sprintf("04%02d %03d %03d", 10+i/1_000_000, i/1000%1000, i%1000)
-		}
-		fmt.Fprintf(&b, "%s,Ann%d,Miller,ann%d@example.com,Perth,WA,6000,gold,%d,customer since 2019\n", number, i%977, i, i%400)
+	b, err := io.ReadAll(&manyRows{rows: rows})
+	if err != nil {
+		panic(err) // it has none
 	}
-	return b.Bytes()
+	return b
+}
+
+// manyRows is such a file, made as it is read.
+type manyRows struct {
+	rows, next int
+	rest       []byte
+}
+
+func (m *manyRows) Read(p []byte) (int, error) {
+	if len(m.rest) == 0 {
+		if m.next == m.rows {
+			return 0, io.EOF
+		}
+		m.rest = m.rest[:0]
+		if m.next == 0 {
+			m.rest = append(m.rest, "phone,first_name,last_name,email,city,state,postcode,tier,points,note\n"...)
+		}
+		for range min(500, m.rows-m.next) {
+			m.rest = appendRow(m.rest, m.next)
+			m.next++
+		}
+	}
+	n := copy(p, m.rest)
+	m.rest = m.rest[n:]
+	return n, nil
+}
+
+func appendRow(b []byte, i int) []byte {
+	if i%10 == 0 {
+		b = fmt.Appendf(b, "04%02d %03d %03d", 10+i/1_000_000, i/1000%1000, i%1000)
+	} else {
+		b = fmt.Appendf(b, "+614%08d", 10000000+i)
+	}
+	return fmt.Appendf(b, ",Ann%d,Miller,ann%d@example.com,Perth,WA,6000,gold,%d,customer since 2019\n", i%977, i, i%400)
 }
 
 // nowhere is a sink that only counts.

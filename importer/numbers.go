@@ -126,11 +126,17 @@ func countDigits(text string) int {
 
 // maxDigits is how many the automata look at: a calling code and a national
 // number have at most 15, and what one dials before them a few.
-const maxDigits = 20
+const (
+	maxDigits = 20
+	maxText   = 60 // the library has a limit too: 250
+)
 
 // fast accepts a number that is surely valid: with a plus, or as it is dialled
 // within the country; made of digits, spaces, dashes, dots and parentheses.
 func (n *numbers) fast(text, country string) (e164, region string, ok bool) {
+	if len(text) > maxText {
+		return "", "", false
+	}
 	var buf [maxDigits]byte
 	digits, plus, ok := digitsOf(buf[:0], text)
 	if !ok {

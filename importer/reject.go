@@ -62,7 +62,7 @@ func (r *RejectReport) flush() error {
 
 // plainCell keeps a spreadsheet from taking a cell for a formula.
 func plainCell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if s != "" && strings.ContainsRune("=+-@\t\r\n", rune(s[0])) {
 		return "'" + s
 	}
 	return s
