@@ -88,7 +88,7 @@ func TestFastNumbersAreTheLibrarysOnTheExamplesOfEveryRegion(t *testing.T) {
 	byRegion := examples()
 	for region, texts := range byRegion {
 		for _, text := range texts {
-			for _, country := range []string{region, "", "AU", "US", "IT", "AR", "KZ"} {
+			for _, country := range []string{region, "", "US"} {
 				d, ok := disagree(n, text, country)
 				if d != "" {
 					t.Error(d)
@@ -191,14 +191,14 @@ func drawn(n *numbers, regions []string, r *rand.Rand) (text, country string) {
 	return text, country
 }
 
-// The heavy loop: POSTRIDER_SCALE=1 draws a million numbers.
+// The heavy loop: POSTRIDER_SCALE=1 draws half a million numbers.
 func TestFastNumbersAreTheLibrarysOnNumbersDrawnFromThePatternsOfEveryRegion(t *testing.T) {
 	t.Parallel()
 	n := testNumbers(t)
 	regions := allRegions()
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
-	draws, accepted := int(1_000_000*scale()), 0
+	draws, accepted := int(500_000*scale()), 0
 	for range draws {
 		text, country := drawn(n, regions, r)
 		d, ok := disagree(n, text, country)
