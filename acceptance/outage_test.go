@@ -32,7 +32,7 @@ func TestAcceptRedisAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"worker"}, {"scheduler"}, {"serve"}, sms("people.csv", "sale")} {
-		w.refused(mistake{args, 1, []string{"Redis does not answer", "POSTRIDER_REDIS_URL"}})
+		w.refused(mistake{args, 1, []string{"Redis", "is it running", "POSTRIDER_REDIS_URL"}})
 	}
 	if err := server.Restart(); err != nil {
 		t.Fatal(err)

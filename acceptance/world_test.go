@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -370,14 +369,4 @@ func (w *world) report(s standing) {
 	if !maps.Equal(states, want) || charged != s.Spent {
 		w.t.Errorf("the report's CSV adds up to %v, charged %s; the status says %v, %s", states, charged, want, s.Spent)
 	}
-}
-
-// idOf finds the campaign's number in what send printed.
-func (w *world) idOf(p *process) string {
-	w.t.Helper()
-	m := regexp.MustCompile(`(?i)campaign (\d+)`).FindStringSubmatch(p.stdout.String())
-	if m == nil {
-		w.t.Fatalf("%s names no campaign:\n%s%s", p.line, p.stdout, p.stderr)
-	}
-	return m[1]
 }
