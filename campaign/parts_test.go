@@ -28,7 +28,7 @@ func naiveParts(body string) Parts {
 	}
 	var sizes []int
 	total := 0
-	for _, r := range []rune(body) {
+	for _, r := range body {
 		size := 1
 		if unicode {
 			size = len(utf16.Encode([]rune{r}))

@@ -217,7 +217,7 @@ func TestPrintingAClientOrItsConfigurationShowsNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{
-		fmt.Sprint(cfg), fmt.Sprintf("%+v", cfg), fmt.Sprintf("%#v", cfg), fmt.Sprintf("%s", cfg), fmt.Sprintf("%v", &cfg),
+		fmt.Sprint(cfg), fmt.Sprintf("%+v", cfg), fmt.Sprintf("%#v", cfg), cfg.String(), fmt.Sprintf("%v", &cfg),
 		fmt.Sprintf("%+v", c), fmt.Sprintf("%+v", *c), fmt.Sprintf("%#v", *c), fmt.Sprintf("%+v", *c.SMS),
 	} {
 		if strings.Contains(text, testKey) || strings.Contains(text, "YXBpLXVzZXI6") {

@@ -63,6 +63,13 @@ func (e *Embedded) Options() *redis.UniversalOptions {
 // Flush forgets everything, as a Redis does that lost its memory. For tests.
 func (e *Embedded) Flush() { e.server.FlushAll() }
 
+// Break lets every command fail, as a Redis does that is away, until Mend. For
+// tests.
+func (e *Embedded) Break() { e.server.SetError("LOADING broken for a test") }
+
+// Mend ends what Break began.
+func (e *Embedded) Mend() { e.server.SetError("") }
+
 // Close ends the server.
 func (e *Embedded) Close() {
 	close(e.quit)
