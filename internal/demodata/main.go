@@ -158,9 +158,9 @@ func (m *maker) person() person {
 	}
 }
 
-// place makes a place and a number that fits it. British and American numbers
-// are those that are set aside for drama (07700 900000 and on, 555-0100 and
-// on); Australia and New Zealand have too few of such.
+// place makes a place and a number that fits it. American numbers are those
+// that are set aside for drama (555-0100 to 555-0199); elsewhere there are too
+// few of such, or the library takes them for invalid. The demo sends to nobody.
 func (m *maker) place() person {
 	switch n := m.r.IntN(100); {
 	case n < 79:
@@ -171,7 +171,7 @@ func (m *maker) place() person {
 		return person{iso: "NZ", city: c[0], post: fmt.Sprintf("%s%02d", c[1], 10+m.r.IntN(90)), national: fmt.Sprintf("21%07d", m.r.IntN(1e7))}
 	case n < 95:
 		c := [][2]string{{"Bristol", "BS"}, {"Leeds", "LS"}, {"York", "YO"}}[m.r.IntN(3)]
-		return person{iso: "GB", city: c[0], post: fmt.Sprintf("%s%d %dNT", c[1], 1+m.r.IntN(9), 1+m.r.IntN(9)), national: fmt.Sprintf("7700900%03d", m.r.IntN(1000))}
+		return person{iso: "GB", city: c[0], post: fmt.Sprintf("%s%d %dNT", c[1], 1+m.r.IntN(9), 1+m.r.IntN(9)), national: fmt.Sprintf("7400%06d", m.r.IntN(1e6))}
 	}
 	c := [][4]string{{"Austin", "TX", "787", "512 737"}, {"Denver", "CO", "802", "303 720"}, {"Portland", "OR", "972", "503 971"}}[m.r.IntN(3)]
 	return person{iso: "US", city: c[0], state: c[1], post: fmt.Sprintf("%s%02d", c[2], 1+m.r.IntN(98)), national: fmt.Sprintf("%s55501%02d", m.one(c[3]), m.r.IntN(100))}
