@@ -66,7 +66,7 @@ func (s *nowhere) Contacts(_ context.Context, chunk []campaign.Contact) error {
 	return nil
 }
 
-const benchRows = 200_000
+const benchRows = 1_000_000
 
 // BenchmarkImport reads an audience into a sink that does nothing.
 func BenchmarkImport(b *testing.B) {

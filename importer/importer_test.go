@@ -140,3 +140,18 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		t.Errorf("there are options for %s and no such file", name)
 	}
 }
+
+func TestProgressEndsWithTheWholeFile(t *testing.T) {
+	t.Parallel()
+	var last Progress
+	text := "\xef\xbb\xbfphone\n+61412000001\n\n+61412000001\n+61412000002\n"
+	_, err := Import(t.Context(), strings.NewReader(text), &keeper{}, Options{Progress: func(p Progress) {
+		if p.Rows < last.Rows || p.Bytes < last.Bytes {
+			t.Errorf("%+v after %+v", p, last)
+		}
+		last = p
+	}})
+	if err != nil || last != (Progress{Bytes: int64(len(text)), Rows: 3}) {
+		t.Errorf("%+v of %d bytes, %v", last, len(text), err)
+	}
+}
