@@ -3,6 +3,7 @@ package acceptance
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,4 +160,32 @@ func TestAcceptRateHeld(t *testing.T) {
 		t.Errorf("%.2f requests a second on average, want 18 at least", e.AveragePerSecond)
 	}
 	t.Logf("%d requests by four workers: %d in the busiest second, %.2f a second on average", e.Requests, e.BusiestSecond, e.AveragePerSecond)
+}
+
+// TestAcceptStopWorker ends a worker in good order in the middle, and the watch
+// of a send --wait: what is in flight is recorded, and the other worker goes on.
+func TestAcceptStopWorker(t *testing.T) {
+	const n = 30_000
+	w := newWorld(t, sandbox.Options{Faults: sandbox.Faults{Slow: 1, SlowBy: 600 * time.Millisecond, Endpoints: []string{"POST /sms/send"}}})
+	pg := services.PostgresAlone(t, services.PostgresOptions{})
+	w.set("POSTRIDER_DATABASE_URL", pg.URL("postgres"), "POSTRIDER_REDIS_URL", services.Redis(t).URL(), "POSTRIDER_CONCURRENCY_SMS", "2")
+	w.audience("people.csv", 0, n)
+	leaver, stayer := w.role("worker"), w.role("worker")
+	scheduler := w.role("scheduler")
+	watch := w.start(sms("people.csv", "sale", "--wait")...)
+	w.awaitAccepted(1)
+	leaver.stop()
+	watch.signal(interrupt)
+	if code := watch.wait(time.Minute); code != 4 || !strings.Contains(watch.stderr.String(), "campaign status") {
+		t.Errorf("exit code %d of an interrupted --wait, want 4 and how to go on watching: %s", code, watch.stderr)
+	}
+	if s := w.status("sale"); s.State != "sending" || s.Pending == 0 {
+		t.Fatalf("the worker was stopped too late: %+v", s)
+	}
+	w.agree(w.awaitState(patience(n), "sale", "completed"), n)
+	if by := attemptsBy(t, pg.URL("postgres")); len(by) != 2 {
+		t.Errorf("attempts by worker: %v, want two workers", by)
+	}
+	stayer.stop()
+	scheduler.stop()
 }
