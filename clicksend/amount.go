@@ -82,6 +82,41 @@ var errNotNumber = errors.New("not a number that can be kept exactly")
 // the provider); an empty text is 0. Further decimals must be zeros; with noise
 // those of a binary float's rounding are accepted too.
 func parseFixed(s string, decimals int, noise bool) (int64, error) {
+	if n, ok := plainFixed(s, decimals); ok {
+		return n, nil
+	}
+	return anyFixed(s, decimals, noise)
+}
+
+// plainFixed reads what nearly every number is: a few digits, perhaps with a
+// point among them. It declines all others.
+func plainFixed(s string, decimals int) (n int64, ok bool) {
+	if s == "" || len(s)+decimals > 18 { // an int64 holds any 18 digits
+		return 0, false
+	}
+	point := len(s) - 1
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isDigit(c):
+			n = n*10 + int64(c-'0')
+		case c == '.' && 0 < i && i < point:
+			point = i
+		default:
+			return 0, false
+		}
+	}
+	missing := decimals
+	if s[point] == '.' {
+		missing -= len(s) - 1 - point
+	}
+	for range missing {
+		n *= 10
+	}
+	return n, missing >= 0
+}
+
+// anyFixed is parseFixed for numbers of any form.
+func anyFixed(s string, decimals int, noise bool) (int64, error) {
 	s = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), ","))
 	if s == "" {
 		return 0, nil

@@ -53,26 +53,42 @@ var (
 )
 
 // readEnvelope opens the envelope. A bare answer has none: all of it is data.
+// The data may be a part of body.
 func readEnvelope(body []byte, bare bool) (envelope, error) {
-	var env envelope
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-	value := jsontext.Value(body)
-	if value.Kind() == '{' {
-		if err := json.Unmarshal(body, &env, lenient); err != nil {
-			var semantic *json.SemanticError
-			if errors.As(err, &semantic) {
-				return envelope{}, errNoEnvelope
-			}
-			return envelope{}, errNotJSON
+	env, ok := plainEnvelope(body)
+	if !ok {
+		var err error
+		if env, err = anyEnvelope(body); err != nil {
+			return envelope{}, err
 		}
-	} else if !value.IsValid(lenient) {
-		return envelope{}, errNotJSON
 	}
 	if env.HTTPCode == 0 && env.Code == "" {
 		if bare {
-			return envelope{HTTPCode: 200, Code: string(StatusSuccess), Data: value}, nil
+			return envelope{HTTPCode: 200, Code: string(StatusSuccess), Data: body}, nil
 		}
 		return envelope{}, errNoEnvelope
+	}
+	return env, nil
+}
+
+// anyEnvelope reads an envelope of any form; it is empty if body is JSON and
+// no object.
+func anyEnvelope(body []byte) (envelope, error) {
+	var env envelope
+	value := jsontext.Value(body)
+	if value.Kind() != '{' {
+		if !value.IsValid(lenient) {
+			return envelope{}, errNotJSON
+		}
+		return env, nil
+	}
+	if err := json.Unmarshal(body, &env, lenient); err != nil {
+		var semantic *json.SemanticError
+		if errors.As(err, &semantic) {
+			return envelope{}, errNoEnvelope
+		}
+		return envelope{}, errNotJSON
 	}
 	return env, nil
 }
@@ -173,10 +189,33 @@ func unreadable(err error) error {
 // members calls read for each member of an object and lists those for which it
 // failed. It is an error when v is not an object.
 func members(v jsontext.Value, read func(name string, v jsontext.Value) error) (failed []string, err error) {
+	list, ok := plainMembers(v)
+	if !ok {
+		if list, err = anyMembers(v); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range list {
+		if err := read(m.name, m.value); err != nil {
+			failed = append(failed, m.name)
+		}
+	}
+	return failed, nil
+}
+
+// member is one member of an object.
+type member struct {
+	name  string
+	value jsontext.Value
+}
+
+// anyMembers lists the members of an object of any form.
+func anyMembers(v jsontext.Value) ([]member, error) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(v), lenient)
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
 		return nil, errors.New("data is not an object")
 	}
+	var list []member
 	for dec.PeekKind() != '}' {
 		tok, err := dec.ReadToken()
 		if err != nil {
@@ -187,11 +226,9 @@ func members(v jsontext.Value, read func(name string, v jsontext.Value) error) (
 		if err != nil {
 			return nil, errNotJSON
 		}
-		if err := read(name, value); err != nil {
-			failed = append(failed, name)
-		}
+		list = append(list, member{name, value.Clone()})
 	}
-	return failed, nil
+	return list, nil
 }
 
 // decodeRows reads an array of rows, each by itself. An object counts as the
@@ -203,11 +240,19 @@ func decodeRows[R any, P interface {
 	if isEmpty(v) {
 		return nil, nil
 	}
+	if rows, ok := plainRows[R, P](v); ok {
+		return rows, nil
+	}
+	return anyRows[R, P](v)
+}
+
+// anyRows reads rows of any form.
+func anyRows[R any, P interface {
+	*R
+	unread
+}](v jsontext.Value) ([]R, error) {
 	if kind := v.Kind(); kind != '[' && kind != '{' {
 		return nil, errors.New("the rows are not a list")
-	}
-	if rows, ok := plainRows[R](v); ok {
-		return rows, nil
 	}
 	var rows []R
 	dec := jsontext.NewDecoder(bytes.NewBuffer(v), lenient)
@@ -233,23 +278,6 @@ func decodeRows[R any, P interface {
 		decodeRow[R, P](value, &rows[len(rows)-1])
 	}
 	return rows, nil
-}
-
-// plainRows reads the rows in one pass, if they are an array of objects in
-// which every field can be read: that is nearly always so.
-func plainRows[R any](v jsontext.Value) ([]R, bool) {
-	dec := jsontext.NewDecoder(bytes.NewBuffer(v), lenient)
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
-		return nil, false
-	}
-	var rows []R
-	for dec.PeekKind() == '{' {
-		rows = append(rows, *new(R))
-		if err := json.UnmarshalDecode(dec, &rows[len(rows)-1], lenient); err != nil {
-			return nil, false
-		}
-	}
-	return rows, dec.PeekKind() == ']'
 }
 
 // decodeRow reads one row; what cannot be read is left empty and named.
@@ -330,16 +358,18 @@ func readInt(dec *jsontext.Decoder, out *int64) error {
 	if err != nil {
 		return err
 	}
+	*out, err = intOf(s)
+	return err
+}
+
+func intOf(s string) (int64, error) {
 	switch s {
 	case "true":
-		*out = 1
-		return nil
+		return 1, nil
 	case "false":
-		*out = 0
-		return nil
+		return 0, nil
 	}
-	*out, err = parseFixed(s, 0, false)
-	return err
+	return parseFixed(s, 0, false)
 }
 
 func readFlag(dec *jsontext.Decoder, out *bool) error {

@@ -44,7 +44,8 @@ type Result[R Row] struct {
 	// the prices of SMS and letters).
 	Currency Currency `json:"_currency"`
 	// Rows, one for each message or recipient that the answer speaks of, in
-	// the order of the answer.
+	// the order of the answer. Their texts are parts of one copy of the answer:
+	// clone one (strings.Clone) that is kept for longer than the others.
 	Rows []R `json:"rows"`
 
 	Reading
@@ -95,8 +96,7 @@ func decodeResult[R Row, P interface {
 			return err
 		}
 		var totalCost int64
-		var rowsErr error
-		failed, err := members(data, func(name string, v jsontext.Value) error {
+		field := func(name string, v jsontext.Value) error {
 			switch name {
 			case "total_price":
 				return json.Unmarshal(v, &out.TotalPrice, lenient)
@@ -111,25 +111,56 @@ func decodeResult[R Row, P interface {
 					return nil
 				}
 				return json.Unmarshal(v, &out.Currency, lenient)
-			case "messages", "recipients":
-				rows, err := decodeRows[R, P](v)
-				if err != nil {
-					rowsErr = err
-					return err
-				}
-				out.Rows = append(out.Rows, rows...)
 			}
 			return nil
-		})
-		if err != nil {
-			return err
+		}
+		var err error
+		if !plainResult[R, P](data, out, field) {
+			totalCost = 0
+			err = anyResult[R, P](data, out, field)
 		}
 		if out.TotalCount == 0 {
 			out.TotalCount = totalCost
 		}
-		out.Unread = failed
-		return rowsErr
+		return err
 	}
+}
+
+// anyResult reads the data of a send or a price of any form, its rows by
+// themselves and the other members with field.
+func anyResult[R Row, P interface {
+	*R
+	unread
+}](data jsontext.Value, out *Result[R], field func(name string, v jsontext.Value) error) error {
+	var rowsErr error
+	failed, err := members(data, func(name string, v jsontext.Value) error {
+		if !isRows(name) {
+			return field(name, v)
+		}
+		rows, err := decodeRows[R, P](v)
+		if err != nil {
+			rowsErr = err
+			return err
+		}
+		out.addRows(rows)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	out.Unread = failed
+	return rowsErr
+}
+
+// isRows reports whether the member of a result bears its rows.
+func isRows(name string) bool { return name == "messages" || name == "recipients" }
+
+func (r *Result[R]) addRows(rows []R) {
+	if len(r.Rows) == 0 {
+		r.Rows = rows
+		return
+	}
+	r.Rows = append(r.Rows, rows...)
 }
 
 // decodePrice is decodeResult for prices, where an amount that cannot be read
