@@ -12,8 +12,8 @@ type Identity uint8
 // The identities.
 const (
 	// ByContact is for a list whose channel is not known yet: the number where
-	// the contact has one and no complete address; otherwise number, name,
-	// address and reference together.
+	// the contact has one and no complete address; otherwise everything
+	// together, since two rows for one household may be two letters.
 	ByContact Identity = iota
 	// ByNumber is for SMS and MMS: the number.
 	ByNumber
@@ -27,7 +27,7 @@ const (
 
 // AppendKey appends to b the key under which c is the same recipient as
 // another. The file is the one that is printed for this contact alone, for
-// ByLetter; else "". A contact that lacks what the identity asks for (no number
+// ByLetter; for ByContact it stands for all further columns; else "". A contact that lacks what the identity asks for (no number
 // for ByNumber) is told apart by all that it has.
 func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 	switch {
@@ -46,7 +46,8 @@ func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 	b = appendFolded(append(b, '\x1f'), c.FirstName)
 	b = appendFolded(append(b, '\x1f'), c.LastName)
 	b = c.Address.AppendKey(append(b, '\x1f'))
-	return append(append(b, '\x1f'), c.Reference...)
+	b = append(append(b, '\x1f'), c.Reference...)
+	return append(append(b, '\x1f'), file...)
 }
 
 // Seen is the set of the keys that have been seen, without the keys: 16 bytes

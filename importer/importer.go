@@ -24,6 +24,9 @@ type Options struct {
 	Name     string            // of the file, for messages
 	Country  string            // of numbers in national form and of addresses without one: ISO 3166-1 alpha-2, or an English name; empty: none
 	Identity campaign.Identity // what makes two rows the same recipient
+	// FileColumn is the safe name of the column with each recipient's own file,
+	// for campaign.ByLetter: two invoices to one address are two letters.
+	FileColumn string
 
 	MaxRow     int // bytes of a row; 1 MiB when 0
 	MaxColumns int // 1,000 when 0

@@ -53,10 +53,22 @@ func (rc *rowChecker) check(c *chunk) {
 		if len(values) > first {
 			k.Fields = campaign.Fields{Columns: rc.mapping.columns, Values: values[first:len(values):len(values)]}
 		}
-		key = rc.o.Identity.AppendKey(key[:0], k, "")
+		key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
 		c.digests = append(c.digests, rc.seen.Digest(key))
 		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, optedOut: rc.optedOut(k)})
 	}
+}
+
+// ownFile is what besides number, name and address tells two contacts apart.
+func (rc *rowChecker) ownFile(k *campaign.Contact) string {
+	switch {
+	case rc.o.Identity == campaign.ByLetter && rc.o.FileColumn != "":
+		file, _ := k.Field(rc.o.FileColumn)
+		return file
+	case rc.o.Identity == campaign.ByContact:
+		return strings.Join(k.Fields.Values, "\x1f")
+	}
+	return ""
 }
 
 const notUTF8 = "the text is not UTF-8 (perhaps Windows-1252 or Latin-1): save the file as CSV UTF-8"

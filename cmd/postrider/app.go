@@ -179,7 +179,9 @@ func (m *Main) notBuiltYet() []*cobra.Command {
 	} {
 		all = append(all, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error { return usagef("`postrider %s` is not built yet: %s come later", name, what) },
+			RunE: func(*cobra.Command, []string) error {
+				return usagef("`postrider %s` is not built yet: %s come later", name, what)
+			},
 		})
 	}
 	return all

@@ -21,6 +21,8 @@ type importRequest struct {
 	File     string
 	Country  string // of national numbers; may be empty
 	Identity campaign.Identity
+	// FileColumn is the column with each recipient's own file; may be empty.
+	FileColumn string
 }
 
 // importResult is what an import came to.
@@ -30,10 +32,13 @@ type importResult struct {
 	Summary     importer.Summary
 }
 
-// identityFor is what makes two rows the same recipient on a channel.
-func identityFor(c campaign.Channel) campaign.Identity {
-	if c.IsPhone() {
+// identityFor is what makes two rows the same recipient of a content.
+func identityFor(c *campaign.Content) campaign.Identity {
+	switch {
+	case c.Channel.IsPhone():
 		return campaign.ByNumber
+	case c.FileColumn != "":
+		return campaign.ByLetter
 	}
 	return campaign.ByPost
 }
@@ -66,7 +71,7 @@ func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importReq
 	rejects := &rejectsFile{path: m.rejectsPath(r.File)}
 	bar := m.newMeter("importing "+filepath.Base(r.File), "rows")
 	sum, err := importer.Import(ctx, file, w, importer.Options{
-		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity,
+		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
 		OptedOut: func(phone string) bool { return optedOut[phone] },
 		Reject:   rejects.write,
 		Progress: func(p importer.Progress) { bar.report(p.Rows, estimate(p, info.Size())) },
