@@ -26,3 +26,19 @@ func attemptsBy(t testing.TB, url string) map[string]int {
 	}
 	return by
 }
+
+// busiestAttempts is the most attempts that a PostgreSQL ledger saw begin in any
+// one second, by its own clock.
+func busiestAttempts(t testing.TB, url string) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // only read
+	err = conn.QueryRow(t.Context(), `SELECT max(n) FROM (SELECT count(*) OVER (ORDER BY started_at RANGE BETWEEN CURRENT ROW AND 999 FOLLOWING) AS n FROM attempts) AS seconds`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
