@@ -88,10 +88,11 @@ func bare(ctx context.Context, j job) (result, error) {
 	}
 	close(batches)
 	wg.Wait()
+	last := time.Now()
 	if p := failed.Load(); p != nil {
 		err = errors.Join(err, *p)
 	}
-	return result{Accepted: int(accepted.Load())}, err
+	return result{Accepted: int(accepted.Load()), last: last}, err
 }
 
 // bareSink renders contacts and cuts batches.
@@ -249,9 +250,10 @@ func naive(ctx context.Context, j job) (result, error) {
 		return result{}, err
 	}
 	<-finished
+	last := time.Now()
+	parts["send"] = last.Sub(begun).Seconds()
 	srv.Shutdown()
-	parts["send"] = time.Since(begun).Seconds()
-	return result{Accepted: int(accepted.Load()), Parts: parts}, nil
+	return result{Accepted: int(accepted.Load()), Parts: parts, last: last}, nil
 }
 
 // postrider is the product: the same packages that the program wires together.
@@ -314,11 +316,12 @@ func postrider(ctx context.Context, j job) (result, error) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	parts["send"] = time.Since(begun).Seconds()
+	last := time.Now()
+	parts["send"] = last.Sub(begun).Seconds()
 	beat.Shutdown()
 	worker.Shutdown()
 	counts, err := l.Counts(ctx, c.ID)
-	return result{Accepted: counts.Accepted, Parts: parts}, err
+	return result{Accepted: counts.Accepted, Parts: parts, last: last}, err
 }
 
 func importList(ctx context.Context, l *ledger.Ledger, path string) (*ledger.List, error) {

@@ -173,7 +173,7 @@ func (l *Ledger) pending(ctx context.Context, cl *Claim) ([]Recipient, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT r.id, r.quoted, `+contactColumns+`
+	rows, err := l.store.read().QueryContext(ctx, `SELECT r.id, r.quoted, `+contactColumn+`
 		FROM recipients r JOIN contacts k ON k.id = r.contact_id
 		WHERE r.batch_id = $1 AND r.state = 0 ORDER BY r.id`, cl.Batch)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/campaign"
@@ -319,14 +320,36 @@ func (l *Ledger) listColumns(ctx context.Context, id int64) (*campaign.Columns, 
 	return campaign.NewColumns(names...), nil
 }
 
-const contactColumns = `k.id, k.list_id, k.line, k.phone, k.data`
+// contactColumn is a contact as one cell: id, list, line and phone before the
+// packed rest. SQLite hands over one cell in a third of the time of five.
+const contactColumn = `k.id || ' ' || k.list_id || ' ' || k.line || ' ' || k.phone || k.data`
 
+// scanContact reads a row whose last column is contactColumn.
 func scanContact(row scanner, columns *campaign.Columns, c *campaign.Contact, before ...any) error {
-	var data string
-	if err := row.Scan(append(before, &c.ID, &c.ListID, &c.Line, &c.Phone, &data)...); err != nil {
+	var cell string
+	if err := row.Scan(append(before, &cell)...); err != nil {
 		return err
 	}
-	unpackContact(data, columns, c)
+	rest := cell
+	for _, to := range []*int64{&c.ID, &c.ListID, nil} {
+		number, more, _ := strings.Cut(rest, " ")
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return fmt.Errorf("a stored contact cannot be read: the ledger is damaged: %w", err)
+		}
+		if rest = more; to != nil {
+			*to = n
+		} else {
+			c.Line = int(n)
+		}
+	}
+	// A number has no character with which packed values begin.
+	data := len(rest)
+	if at := strings.IndexAny(rest, separator+"["); at >= 0 {
+		data = at
+	}
+	c.Phone = rest[:data]
+	unpackContact(rest[data:], columns, c)
 	return nil
 }
 
@@ -353,7 +376,7 @@ func (l *Ledger) EachContact(ctx context.Context, list int64, fn func(*campaign.
 // someContacts reads a stretch of a list: a read that stays open for the whole
 // of a large list would keep SQLite from checkpointing.
 func (l *Ledger) someContacts(ctx context.Context, list, after int64, columns *campaign.Columns, fn func(*campaign.Contact) error) (n int, last int64, err error) {
-	rows, err := l.store.read().QueryContext(ctx, `SELECT `+contactColumns+` FROM contacts k WHERE k.list_id = $1 AND k.id > $2 ORDER BY k.id LIMIT 20000`, list, after)
+	rows, err := l.store.read().QueryContext(ctx, `SELECT `+contactColumn+` FROM contacts k WHERE k.list_id = $1 AND k.id > $2 ORDER BY k.id LIMIT 20000`, list, after)
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading list %d: %w", list, err)
 	}

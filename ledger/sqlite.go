@@ -222,7 +222,7 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 		}
 		return
 	}
-	t := &tx{conn: s.writer, exec: uncancelled{s.writer}}
+	t := &tx{conn: s.writer, exec: uncancelled{s}}
 	results := make([]error, len(group))
 	end := "COMMIT"
 	for i, w := range group {
@@ -242,7 +242,7 @@ func (s *sqliteStore) commit(group []*sqliteWrite) {
 			break
 		}
 	}
-	if _, err := s.writer.ExecContext(ctx, end); err != nil && end == "COMMIT" {
+	if err := s.do(ctx, end); err != nil && end == "COMMIT" {
 		// After a full disk and its like SQLite has rolled back by itself.
 		if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK"); rerr != nil && !takesAllDown(err) {
 			err = errors.Join(err, rerr)
@@ -281,18 +281,58 @@ func diskFull(err error) bool {
 // transaction back when a statement is interrupted, and with it the writes of
 // others that are committed together with this one, and the driver gives the
 // connection up.
-type uncancelled struct{ execer }
+//
+// Statements of a fixed text are prepared once: the writer runs few of them,
+// and very often.
+type uncancelled struct{ s *sqliteStore }
+
+// maxPrepared bounds the statements that are kept, and preparedArgs tells
+// those of a fixed text from lists of ids.
+const (
+	maxPrepared  = 256
+	preparedArgs = 16
+)
 
 func (u uncancelled) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return u.execer.ExecContext(context.WithoutCancel(ctx), query, args...)
+	ctx = context.WithoutCancel(ctx)
+	if st := u.prepared(ctx, query, len(args)); st != nil {
+		return st.ExecContext(ctx, args...)
+	}
+	return u.s.writer.ExecContext(ctx, query, args...)
 }
 
 func (u uncancelled) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return u.execer.QueryContext(context.WithoutCancel(ctx), query, args...)
+	ctx = context.WithoutCancel(ctx)
+	if st := u.prepared(ctx, query, len(args)); st != nil {
+		return st.QueryContext(ctx, args...)
+	}
+	return u.s.writer.QueryContext(ctx, query, args...)
 }
 
 func (u uncancelled) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return u.execer.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+	ctx = context.WithoutCancel(ctx)
+	if st := u.prepared(ctx, query, len(args)); st != nil {
+		return st.QueryRowContext(ctx, args...)
+	}
+	return u.s.writer.QueryRowContext(ctx, query, args...)
+}
+
+// do runs a statement without parameters on the writer.
+func (s *sqliteStore) do(ctx context.Context, query string) error {
+	_, err := uncancelled{s}.ExecContext(ctx, query)
+	return err
+}
+
+// prepared returns nil for what is better run as it is; an error shows there.
+func (u uncancelled) prepared(ctx context.Context, query string, args int) *sql.Stmt {
+	if _, there := u.s.stmts[query]; !there && (args > preparedArgs || len(u.s.stmts) >= maxPrepared) {
+		return nil
+	}
+	st, err := u.s.prepared(ctx, query)
+	if err != nil {
+		return nil
+	}
+	return st
 }
 
 // takesAllDown reports an error after which SQLite may have rolled back the
@@ -330,7 +370,7 @@ func (s *sqliteStore) setSync(ctx context.Context, loose bool) error {
 }
 
 func (s *sqliteStore) begin(ctx context.Context) error {
-	if _, err := s.writer.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := s.do(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("beginning to write to the ledger: %w", err)
 	}
 	return nil
@@ -339,17 +379,17 @@ func (s *sqliteStore) begin(ctx context.Context) error {
 // savepoint runs one write of a group. When it fails it is rolled back alone;
 // whole is false when that was not possible, so that the group must fail.
 func (s *sqliteStore) savepoint(ctx context.Context, t *tx, fn func(tx *tx) error) (err error, whole bool) {
-	if _, err := s.writer.ExecContext(ctx, "SAVEPOINT w"); err != nil {
+	if err := s.do(ctx, "SAVEPOINT w"); err != nil {
 		return err, false
 	}
 	if err = protect(t, fn); err != nil {
 		// Without the savepoint the transaction has ended under us, whatever the
 		// error's code says.
-		if _, rerr := s.writer.ExecContext(ctx, "ROLLBACK TO w"); rerr != nil {
+		if rerr := s.do(ctx, "ROLLBACK TO w"); rerr != nil {
 			return errors.Join(err, rerr), false
 		}
 	}
-	if _, rerr := s.writer.ExecContext(ctx, "RELEASE w"); rerr != nil {
+	if rerr := s.do(ctx, "RELEASE w"); rerr != nil {
 		return errors.Join(err, rerr), false
 	}
 	return err, !takesAllDown(err)

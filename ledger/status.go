@@ -113,7 +113,7 @@ func (l *Ledger) EachRecipient(ctx context.Context, c *Campaign, fn func(*Report
 
 func (l *Ledger) eachOfBatch(ctx context.Context, batch int64, columns *campaign.Columns, fn func(*ReportRow) error) error {
 	rows, err := l.store.read().QueryContext(ctx, `
-		SELECT r.id, r.state, COALESCE(r.reason, ''), r.quoted, m.provider_id, m.status, m.price, m.parts, a.closed_at, `+contactColumns+`
+		SELECT r.id, r.state, COALESCE(r.reason, ''), r.quoted, m.provider_id, m.status, m.price, m.parts, a.closed_at, `+contactColumn+`
 		FROM recipients r JOIN contacts k ON k.id = r.contact_id
 		LEFT JOIN messages m ON m.recipient_id = r.id
 		LEFT JOIN attempts a ON a.id = m.attempt_id
