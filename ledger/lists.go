@@ -43,6 +43,7 @@ type ListWriter struct {
 	columns *campaign.Columns
 	digest  hash.Hash
 	buf     []byte
+	behind  behind // the chunk before is written while the next is packed
 }
 
 // importLease is how long an importer may be silent before its half list is
@@ -95,6 +96,8 @@ func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) 
 func (w *ListWriter) ID() int64 { return w.id }
 
 // Contacts adds contacts in the order of the file. It does not keep the slice.
+// They are written while the caller goes on: an error may be told by the next
+// call, or by Finish.
 func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) error {
 	if len(chunk) == 0 {
 		return nil
@@ -102,17 +105,29 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 	if w.columns == nil {
 		w.columns = chunk[0].Fields.Columns
 	}
-	data := make([]string, len(chunk))
+	cells := make([]contactCells, len(chunk))
 	for i := range chunk {
-		data[i] = packContact(&chunk[i])
+		cells[i] = contactCells{int64(chunk[i].Line), chunk[i].Phone, packContact(&chunk[i])}
 		w.buf = w.buf[:0]
-		for _, s := range [...]string{chunk[i].Phone, data[i]} {
+		for _, s := range [...]string{cells[i].phone, cells[i].data} {
 			w.buf = strconv.AppendInt(w.buf, int64(len(s)), 10)
 			w.buf = append(w.buf, ':')
 			w.buf = append(w.buf, s...)
 		}
 		w.digest.Write(w.buf)
 	}
+	// The write outlives the call, and so the context that the call was given.
+	ctx = context.WithoutCancel(ctx)
+	return w.behind.start(func() error { return w.write(ctx, cells) })
+}
+
+// contactCells is what the table of contacts holds of one.
+type contactCells struct {
+	line        int64
+	phone, data string
+}
+
+func (w *ListWriter) write(ctx context.Context, cells []contactCells) error {
 	return w.l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
@@ -123,14 +138,14 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 		if err != nil {
 			return goneImport(err)
 		}
-		first, err := takeIDs(ctx, tx, "contact", len(chunk))
+		first, err := takeIDs(ctx, tx, "contact", len(cells))
 		if err != nil {
 			return err
 		}
 		return w.l.store.insert(ctx, tx, rows{
-			table: "contacts", n: len(chunk),
+			table: "contacts", n: len(cells),
 			columns: []column{counts("id", first), same("list_id", w.id), differs("line"), differs("phone"), differs("data")},
-			each:    func(i int, v []any) { v[0], v[1], v[2] = int64(chunk[i].Line), chunk[i].Phone, data[i] },
+			each:    func(i int, v []any) { v[0], v[1], v[2] = cells[i].line, cells[i].phone, cells[i].data },
 		})
 	})
 }
@@ -146,6 +161,9 @@ func goneImport(err error) error {
 
 // Finish makes the list visible, whole.
 func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
+	if err := w.behind.wait(); err != nil {
+		return nil, err
+	}
 	columns, err := json.Marshal(append([]string{}, w.columns.Names()...))
 	if err != nil {
 		return nil, fmt.Errorf("writing the list's columns: %w", err)
@@ -164,6 +182,7 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 
 // Abort discards the import; nothing of it stays. After Finish it does nothing.
 func (w *ListWriter) Abort(ctx context.Context) error {
+	_ = w.behind.wait() // whatever came of it goes
 	err := w.l.store.write(ctx, func(tx *tx) error {
 		return oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'retired', name = NULL, lease_until = 0 WHERE id = $1 AND state = 'importing'`, w.id))
 	})

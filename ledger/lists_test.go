@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -59,7 +60,7 @@ func TestAListIsInvisibleUntilItIsWhole(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		lw, err := w.l.CreateList(w.ctx, "people", "people.csv", "number")
 		w.ok(err)
-		w.ok(lw.Contacts(w.ctx, []campaign.Contact{{Phone: phone(1)}}))
+		w.ok(added(w.ctx, lw, []campaign.Contact{{Phone: phone(1)}}))
 		_, err = w.l.FindList(w.ctx, "people")
 		w.code(err, campaign.CodeConflict)
 		all, err := w.l.Lists(w.ctx)
@@ -104,10 +105,10 @@ func TestNothingStaysOfAnAbortedImport(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		lw, err := w.l.CreateList(w.ctx, "people", "people.csv", "number")
 		w.ok(err)
-		w.ok(lw.Contacts(w.ctx, []campaign.Contact{{Phone: phone(1)}, {Phone: phone(2)}}))
+		w.ok(added(w.ctx, lw, []campaign.Contact{{Phone: phone(1)}, {Phone: phone(2)}}))
 		w.ok(lw.Abort(w.ctx))
 		w.equal(w.contacts(), 0)
-		w.code(lw.Contacts(w.ctx, []campaign.Contact{{Phone: phone(3)}}), campaign.CodeConflict)
+		w.code(added(w.ctx, lw, []campaign.Contact{{Phone: phone(3)}}), campaign.CodeConflict)
 		_, err = lw.Finish(w.ctx, ListCounts{})
 		w.code(err, campaign.CodeConflict)
 		w.equal(w.contacts(), 0)
@@ -119,11 +120,11 @@ func TestADeadImportIsDiscardedAndALivingOneIsNot(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		dead, err := w.l.CreateList(w.ctx, "dead", "a.csv", "number")
 		w.ok(err)
-		w.ok(dead.Contacts(w.ctx, []campaign.Contact{{Phone: phone(1)}}))
+		w.ok(added(w.ctx, dead, []campaign.Contact{{Phone: phone(1)}}))
 		alive, err := w.l.CreateList(w.ctx, "alive", "b.csv", "number")
 		w.ok(err)
 		w.clock.advance(importLease - time.Second)
-		w.ok(alive.Contacts(w.ctx, []campaign.Contact{{Phone: phone(2)}}))
+		w.ok(added(w.ctx, alive, []campaign.Contact{{Phone: phone(2)}}))
 		_, n, err := w.l.DiscardHalfPlans(w.ctx)
 		w.ok(err)
 		w.equal(n, 0)
@@ -132,7 +133,7 @@ func TestADeadImportIsDiscardedAndALivingOneIsNot(t *testing.T) {
 		w.ok(err)
 		w.equal(n, 1)
 		w.equal(w.contacts(), 1)
-		w.code(dead.Contacts(w.ctx, []campaign.Contact{{Phone: phone(3)}}), campaign.CodeConflict)
+		w.code(added(w.ctx, dead, []campaign.Contact{{Phone: phone(3)}}), campaign.CodeConflict)
 		_, err = alive.Finish(w.ctx, ListCounts{Imported: 1})
 		w.ok(err)
 	})
@@ -142,7 +143,7 @@ func TestTheNameOfADeadImportIsFreeAtOnce(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		lw, err := w.l.CreateList(w.ctx, "people", "a.csv", "number")
 		w.ok(err)
-		w.ok(lw.Contacts(w.ctx, []campaign.Contact{{Phone: phone(1)}}))
+		w.ok(added(w.ctx, lw, []campaign.Contact{{Phone: phone(1)}}))
 		w.clock.advance(importLease)
 		w.equal(w.list("people", 2).Contacts, 2)
 		_, n, err := w.l.DiscardHalfPlans(w.ctx)
@@ -261,4 +262,9 @@ func TestOptOutsAreKeptOnce(t *testing.T) {
 		w.ok(err)
 		w.equal(got, map[string]bool{phone(1): true, phone(2): true})
 	})
+}
+
+// added adds contacts and waits until they are written.
+func added(ctx context.Context, lw *ListWriter, contacts []campaign.Contact) error {
+	return errors.Join(lw.Contacts(ctx, contacts), lw.behind.wait())
 }

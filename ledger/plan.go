@@ -25,6 +25,7 @@ type PlanWriter struct {
 
 	batches []campaign.PlannedBatch
 	waiting int // recipients in batches
+	behind  behind
 }
 
 // Plan begins writing the plan of a draft.
@@ -32,7 +33,8 @@ func (l *Ledger) Plan(c *Campaign) *PlanWriter {
 	return &PlanWriter{l: l, id: c.ID, channel: c.Channel}
 }
 
-// Batch adds a batch.
+// Batch adds a batch. Batches are written while the caller goes on: an error may
+// be told by a later call, or by Finish.
 func (w *PlanWriter) Batch(ctx context.Context, b campaign.PlannedBatch) error {
 	if len(b.Recipients) > campaign.MaxBatch {
 		return fmt.Errorf("a batch of %d recipients was planned: at most %d are allowed", len(b.Recipients), campaign.MaxBatch)
@@ -50,7 +52,15 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 	if len(w.batches) == 0 {
 		return nil
 	}
-	err := w.l.store.writeLoosely(ctx, func(tx *tx) error {
+	batches, waiting := w.batches, w.waiting
+	w.batches, w.waiting = nil, 0
+	// The write outlives the call, and so the context that the call was given.
+	ctx = context.WithoutCancel(ctx)
+	return w.behind.start(func() error { return w.write(ctx, batches, waiting) })
+}
+
+func (w *PlanWriter) write(ctx context.Context, batches []campaign.PlannedBatch, recipients int) error {
+	return w.l.store.writeLoosely(ctx, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -58,16 +68,16 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 		if err := w.l.renewPlan(ctx, tx, w.id, now); err != nil {
 			return err
 		}
-		firstBatch, err := takeIDs(ctx, tx, "batch", len(w.batches))
+		firstBatch, err := takeIDs(ctx, tx, "batch", len(batches))
 		if err != nil {
 			return err
 		}
-		firstRecipient, err := takeIDs(ctx, tx, "recipient", w.waiting)
+		firstRecipient, err := takeIDs(ctx, tx, "recipient", recipients)
 		if err != nil {
 			return err
 		}
-		pending := make([]int, len(w.batches))
-		for i, b := range w.batches {
+		pending := make([]int, len(batches))
+		for i, b := range batches {
 			for _, r := range b.Recipients {
 				if r.State == campaign.Pending {
 					pending[i]++
@@ -75,13 +85,13 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 			}
 		}
 		err = w.l.store.insert(ctx, tx, rows{
-			table: "batches", n: len(w.batches),
+			table: "batches", n: len(batches),
 			columns: []column{
 				counts("id", firstBatch), same("campaign_id", w.id), same("channel", string(w.channel)), same("due_at", int64(0)),
 				differs("file_key"), differs("state"), differs("pending"), differs("suppressed"),
 			},
 			each: func(i int, v []any) {
-				b := w.batches[i]
+				b := batches[i]
 				state := int64(batchReady)
 				if pending[i] == 0 {
 					state = batchSettled
@@ -92,7 +102,7 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for i, b := range w.batches {
+		for i, b := range batches {
 			if err := w.writeRecipients(ctx, tx, firstBatch+int64(i), firstRecipient, b.Recipients); err != nil {
 				return err
 			}
@@ -100,11 +110,6 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	w.batches, w.waiting = w.batches[:0], 0
-	return nil
 }
 
 // writeRecipients adds the recipients of one batch. A stretch of them that
@@ -162,7 +167,7 @@ func (l *Ledger) KeepPlanning(ctx context.Context, id int64) error {
 // Finish writes what is left and the plan's summary. The campaign stays a
 // draft until it is quoted.
 func (w *PlanWriter) Finish(ctx context.Context, s campaign.PlanSummary) error {
-	if err := w.flush(ctx); err != nil {
+	if err := errors.Join(w.flush(ctx), w.behind.wait()); err != nil {
 		return err
 	}
 	plan, err := json.Marshal(s)

@@ -33,6 +33,7 @@ func TestAPlanIsWrittenInChunksAndReadBack(t *testing.T) {
 			}
 			w.ok(p.Batch(w.ctx, b))
 		}
+		w.ok(p.behind.wait())
 		// Whole chunks are on record, and nothing of them can leave.
 		w.equal(w.counts(c.ID).Total, 20_000)
 		w.code(w.l.MoveCampaign(w.ctx, c.ID, Move{To: campaign.Sending}), campaign.CodeConflict)
