@@ -193,8 +193,9 @@ func (l *Ledger) withoutOptedOut(ctx context.Context, tx *tx, cl *Claim, members
 	if !cl.Campaign.Channel.IsPhone() {
 		return members, nil
 	}
-	rows, err := tx.exec.QueryContext(ctx, `SELECT r.id FROM recipients r
-		WHERE EXISTS (SELECT 1 FROM opt_outs) AND r.batch_id = $1 AND r.state = 0
+	rows, err := tx.exec.QueryContext(ctx, `SELECT r.id FROM batches b CROSS JOIN recipients r
+		WHERE EXISTS (SELECT 1 FROM opt_outs) AND b.id = $1
+		  AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND r.state = 0
 		  AND EXISTS (SELECT 1 FROM contacts k JOIN opt_outs o ON o.phone = k.phone WHERE k.id = r.contact_id)`, cl.Batch)
 	if err != nil {
 		return nil, fmt.Errorf("asking the suppression list: %w", err)
@@ -423,7 +424,9 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 	switch ids := groups[most]; {
 	case len(ids) == 0:
 	case a.whole && !late && len(ids) == left:
-		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1, reason = $2 WHERE batch_id = $3 AND state = 0`,
+		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1, reason = $2
+			WHERE id BETWEEN (SELECT first_id FROM batches WHERE id = $3) AND (SELECT last_id FROM batches WHERE id = $3)
+			  AND batch_id = $3 AND state = 0`,
 			int(most.state), nullString(most.reason), a.Batch)
 		if err != nil {
 			return fmt.Errorf("moving recipients to %s: %w", most.state, err)
@@ -675,8 +678,9 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 		for i, members := range [][]int64{a.Members[:half], a.Members[half:]} {
 			id := first + int64(i)
 			_, err := tx.exec.ExecContext(ctx, `
-				INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts)
-				SELECT $1, campaign_id, channel, file_key, $2, $3, attempts FROM batches WHERE id = $4`, id, batchReady, now, a.Batch)
+				INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts, first_id, last_id)
+				SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $5, $6 FROM batches WHERE id = $4`,
+				id, batchReady, now, a.Batch, members[0], members[len(members)-1])
 			if err != nil {
 				return fmt.Errorf("halving batch %d: %w", a.Batch, err)
 			}

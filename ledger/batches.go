@@ -174,8 +174,8 @@ func (l *Ledger) pending(ctx context.Context, cl *Claim) ([]Recipient, error) {
 		return nil, err
 	}
 	rows, err := l.store.read().QueryContext(ctx, `SELECT r.id, r.quoted, `+contactColumn+`
-		FROM recipients r JOIN contacts k ON k.id = r.contact_id
-		WHERE r.batch_id = $1 AND r.state = 0 ORDER BY r.id`, cl.Batch)
+		FROM batches b CROSS JOIN recipients r JOIN contacts k ON k.id = r.contact_id
+		WHERE r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND b.id = $1 AND r.state = 0 ORDER BY r.id`, cl.Batch)
 	if err != nil {
 		return nil, fmt.Errorf("reading the recipients of batch %d: %w", cl.Batch, err)
 	}
@@ -242,7 +242,8 @@ func oneRow(res sql.Result, err error) error {
 // recount sets a batch's counters from its recipients, and its state unless an
 // attempt is open. It returns how many are pending.
 func recount(ctx context.Context, tx *tx, batch int64) (int, error) {
-	rows, err := tx.exec.QueryContext(ctx, `SELECT state, count(*) FROM recipients WHERE batch_id = $1 GROUP BY state`, batch)
+	rows, err := tx.exec.QueryContext(ctx, `SELECT r.state, count(*) FROM batches b CROSS JOIN recipients r
+		WHERE b.id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id GROUP BY r.state`, batch)
 	if err != nil {
 		return 0, fmt.Errorf("counting batch %d: %w", batch, err)
 	}

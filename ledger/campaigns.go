@@ -427,6 +427,8 @@ func (l *Ledger) Cancel(ctx context.Context, id int64, actor, reason string) err
 // withdraw cancels every pending recipient that no open attempt carries.
 func withdraw(ctx context.Context, tx *tx, id int64) error {
 	_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1 WHERE state = $2
+		AND id BETWEEN (SELECT min(first_id) FROM batches WHERE campaign_id = $3 AND state = $4)
+		           AND (SELECT max(last_id) FROM batches WHERE campaign_id = $3 AND state = $4)
 		AND batch_id IN (SELECT id FROM batches WHERE campaign_id = $3 AND state = $4)`,
 		campaign.RecipientCancelled, campaign.Pending, id, batchReady)
 	if err != nil {

@@ -84,11 +84,12 @@ func (w *PlanWriter) write(ctx context.Context, batches []campaign.PlannedBatch,
 				}
 			}
 		}
+		next := firstRecipient
 		err = w.l.store.insert(ctx, tx, rows{
 			table: "batches", n: len(batches),
 			columns: []column{
 				counts("id", firstBatch), same("campaign_id", w.id), same("channel", string(w.channel)), same("due_at", int64(0)),
-				differs("file_key"), differs("state"), differs("pending"), differs("suppressed"),
+				differs("file_key"), differs("state"), differs("pending"), differs("suppressed"), differs("first_id"), differs("last_id"),
 			},
 			each: func(i int, v []any) {
 				b := batches[i]
@@ -97,6 +98,8 @@ func (w *PlanWriter) write(ctx context.Context, batches []campaign.PlannedBatch,
 					state = batchSettled
 				}
 				v[0], v[1], v[2], v[3] = b.FileKey, state, int64(pending[i]), int64(len(b.Recipients)-pending[i])
+				v[4], v[5] = next, next+int64(len(b.Recipients))-1
+				next += int64(len(b.Recipients))
 			},
 		})
 		if err != nil {
@@ -263,7 +266,9 @@ func (l *Ledger) QuoteBatch(ctx context.Context, campaignID int64, b PlannedBatc
 
 func setQuoted(ctx context.Context, tx *tx, batch int64, price campaign.Micros, ids []int64, whole bool) error {
 	if whole {
-		if _, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET quoted = $1 WHERE batch_id = $2 AND state = 0`, int64(price), batch); err != nil {
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET quoted = $1
+			WHERE id BETWEEN (SELECT first_id FROM batches WHERE id = $2) AND (SELECT last_id FROM batches WHERE id = $2)
+			  AND batch_id = $2 AND state = 0`, int64(price), batch); err != nil {
 			return fmt.Errorf("quoting batch %d: %w", batch, err)
 		}
 		return nil
@@ -426,7 +431,8 @@ func (l *Ledger) discardUnstarted(ctx context.Context, id, before int64) error {
 		return fmt.Errorf("discarding campaign %d: %w", id, err)
 	}
 	steps := []string{
-		`DELETE FROM recipients WHERE id IN (SELECT r.id FROM recipients r JOIN batches b ON b.id = r.batch_id WHERE b.campaign_id = $1 LIMIT 20000)`,
+		`DELETE FROM recipients WHERE id IN (SELECT r.id FROM batches b CROSS JOIN recipients r
+			WHERE b.campaign_id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id LIMIT 20000)`,
 		`DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE campaign_id = $1 LIMIT 20000)`,
 		`DELETE FROM quotes WHERE campaign_id = $1`,
 		`DELETE FROM events WHERE campaign_id = $1`,

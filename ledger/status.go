@@ -48,8 +48,8 @@ func (l *Ledger) Counts(ctx context.Context, id int64) (Counts, error) {
 // CountReasons counts a campaign's rejected and suppressed recipients by
 // reason.
 func (l *Ledger) CountReasons(ctx context.Context, id int64) (map[campaign.RecipientState]map[string]int, error) {
-	rows, err := l.store.read().QueryContext(ctx, `SELECT r.state, COALESCE(r.reason, ''), count(*) FROM recipients r JOIN batches b ON b.id = r.batch_id
-		WHERE b.campaign_id = $1 AND r.state IN (5, 6) AND (b.rejected > 0 OR b.suppressed > 0) GROUP BY r.state, r.reason`, id)
+	rows, err := l.store.read().QueryContext(ctx, `SELECT r.state, COALESCE(r.reason, ''), count(*) FROM batches b CROSS JOIN recipients r
+		WHERE b.campaign_id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND r.state IN (5, 6) AND (b.rejected > 0 OR b.suppressed > 0) GROUP BY r.state, r.reason`, id)
 	if err != nil {
 		return nil, fmt.Errorf("counting the reasons of campaign %d: %w", id, err)
 	}
@@ -114,10 +114,10 @@ func (l *Ledger) EachRecipient(ctx context.Context, c *Campaign, fn func(*Report
 func (l *Ledger) eachOfBatch(ctx context.Context, batch int64, columns *campaign.Columns, fn func(*ReportRow) error) error {
 	rows, err := l.store.read().QueryContext(ctx, `
 		SELECT r.id, r.state, COALESCE(r.reason, ''), r.quoted, m.provider_id, m.status, m.price, m.parts, a.closed_at, `+contactColumn+`
-		FROM recipients r JOIN contacts k ON k.id = r.contact_id
+		FROM batches b CROSS JOIN recipients r JOIN contacts k ON k.id = r.contact_id
 		LEFT JOIN messages m ON m.recipient_id = r.id
 		LEFT JOIN attempts a ON a.id = m.attempt_id
-		WHERE r.batch_id = $1 ORDER BY r.id, m.attempt_id`, batch)
+		WHERE b.id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id ORDER BY r.id, m.attempt_id`, batch)
 	if err != nil {
 		return fmt.Errorf("reading batch %d: %w", batch, err)
 	}

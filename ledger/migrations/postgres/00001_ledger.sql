@@ -136,6 +136,8 @@ CREATE TABLE batches (
     lease_until   BIGINT NOT NULL DEFAULT 0,
     attempts      BIGINT NOT NULL DEFAULT 0,
     quoted        BIGINT NOT NULL DEFAULT 0,
+    first_id      BIGINT NOT NULL,  -- its recipients lie from here
+    last_id       BIGINT NOT NULL,  -- to here, perhaps among others
     pending       BIGINT NOT NULL DEFAULT 0,
     unknown       BIGINT NOT NULL DEFAULT 0,
     accepted      BIGINT NOT NULL DEFAULT 0,
@@ -157,7 +159,6 @@ CREATE TABLE recipients (
     quoted      BIGINT NOT NULL DEFAULT 0,
     reason      TEXT
 ) WITH (fillfactor = 85);
-CREATE INDEX recipients_batch ON recipients (batch_id);
 
 -- state: 0 open, 1 answered, 2 not sent, 3 unknown, 4 refused as a whole
 CREATE TABLE attempts (

@@ -136,6 +136,8 @@ CREATE TABLE batches (
     lease_until   INTEGER NOT NULL DEFAULT 0,
     attempts      INTEGER NOT NULL DEFAULT 0,
     quoted        INTEGER NOT NULL DEFAULT 0,
+    first_id      INTEGER NOT NULL,  -- its recipients lie from here
+    last_id       INTEGER NOT NULL,  -- to here, perhaps among others
     pending       INTEGER NOT NULL DEFAULT 0,
     unknown       INTEGER NOT NULL DEFAULT 0,
     accepted      INTEGER NOT NULL DEFAULT 0,
@@ -157,7 +159,6 @@ CREATE TABLE recipients (
     quoted      INTEGER NOT NULL DEFAULT 0,
     reason      TEXT
 );
-CREATE INDEX recipients_batch ON recipients (batch_id);
 
 -- state: 0 open, 1 answered, 2 not sent, 3 unknown, 4 refused as a whole
 CREATE TABLE attempts (
