@@ -1,10 +1,13 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/campaign"
@@ -173,22 +176,35 @@ func (l *Ledger) pending(ctx context.Context, cl *Claim) ([]Recipient, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT r.id, r.quoted, `+contactColumn+`
+	var cells sql.NullString
+	err = l.store.read().QueryRowContext(ctx, `SELECT string_agg(r.id || ' ' || r.quoted || ' ' || `+contactColumn+`, $2)
 		FROM batches b CROSS JOIN recipients r JOIN contacts k ON k.id = r.contact_id
-		WHERE r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND b.id = $1 AND r.state = 0 ORDER BY r.id`, cl.Batch)
+		WHERE r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND b.id = $1 AND r.state = 0`,
+		cl.Batch, recordSeparator).Scan(&cells)
 	if err != nil {
 		return nil, fmt.Errorf("reading the recipients of batch %d: %w", cl.Batch, err)
 	}
-	defer rows.Close()
+	if !cells.Valid {
+		return nil, nil
+	}
 	all := make([]Recipient, 0, campaign.MaxBatch)
-	for rows.Next() {
-		var r Recipient
-		if err := scanContact(rows, columns, &r.Contact, &r.ID, &r.Quoted); err != nil {
+	for cell := range strings.SplitSeq(cells.String, recordSeparator) {
+		var (
+			r      Recipient
+			quoted int64
+		)
+		rest, err := cutInts(cell, &r.ID, &quoted)
+		if err == nil {
+			err = readContact(rest, columns, &r.Contact)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("reading the recipients of batch %d: %w", cl.Batch, err)
 		}
+		r.Quoted = campaign.Micros(quoted)
 		all = append(all, r)
 	}
-	return all, rows.Err()
+	slices.SortFunc(all, func(a, b Recipient) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
 }
 
 // ErrLostLease says that a worker no longer holds its batch: it must leave it

@@ -8,7 +8,8 @@ import (
 )
 
 // separator stands between packed values: the ASCII unit separator, which no
-// spreadsheet writes. Values that hold one all the same are packed as JSON.
+// spreadsheet writes. Values that hold one all the same, or a record separator,
+// are packed as JSON, which escapes both.
 const separator = "\x1f"
 
 // packValues packs a row of strings into one cell; a row of empty strings is
@@ -17,7 +18,7 @@ func packValues(values []string) string {
 	empty, plain := true, true
 	for _, v := range values {
 		empty = empty && v == ""
-		plain = plain && !strings.Contains(v, separator)
+		plain = plain && !strings.ContainsAny(v, separator+recordSeparator)
 	}
 	switch {
 	case empty:
