@@ -115,6 +115,7 @@ type job struct {
 	content  *campaign.Content
 	urls     []string // of the files, at the provider
 	messages []outgoing
+	permit   time.Time // when the rate budget let it go
 }
 
 // prepare renders the batch, uploads its files and waits for the rate budget.
@@ -157,7 +158,23 @@ func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.D
 		}
 		return nil, 0, &budgetError{err}
 	}
+	j.permit = time.Now()
 	return j, 0, nil
+}
+
+// permitLife is how long a permit of the rate budget is good for. Workers that
+// a busy machine holds up would else come late, and all at once.
+const permitLife = 75 * time.Millisecond
+
+// renewPermit asks for another place when the batch comes late to its own. It
+// waits no longer than the post has to begin.
+func (s *Sender) renewPermit(ctx context.Context, j *job, committed time.Time) error {
+	if time.Since(j.permit) <= permitLife {
+		return nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, committed.Add(postWithin*3/4))
+	defer cancel()
+	return s.Provider.Wait(ctx, sendEndpoint(j.content.Channel), len(j.messages))
 }
 
 var errNobody = errors.New("nobody is pending in the batch")
@@ -299,6 +316,10 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	}
 	if s.BeforePost != nil {
 		s.BeforePost()
+	}
+	if err := s.renewPermit(ctx, j, committed); err != nil {
+		return s.record(context.WithoutCancel(ctx), a, j, nil,
+			&clicksend.Error{Kind: clicksend.NotSent, Op: sendEndpoint(j.content.Channel), Message: "the worker came too late to its place in the rate budget"}, log)
 	}
 	// From here on the outcome must be recorded, whatever ends the task: the
 	// post has a deadline of its own.

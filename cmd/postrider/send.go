@@ -265,6 +265,9 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 		return m.showDryRun(offer)
 	}
 	m.showOffer(offer)
+	if refused := refusals(quote); refused == quote.Messages {
+		return fmt.Errorf("the provider would refuse every message (%s): nothing was sent", list(quote.Refusals))
+	}
 	if p.budget != nil && quote.Total > *p.budget {
 		return stopf("the quote of %s %s exceeds the budget of %s: nothing was sent", quote.Total, quote.Currency, *p.budget)
 	}
@@ -311,6 +314,14 @@ func (m *Main) pricingProvider(ctx context.Context, l *ledger.Ledger) (*jobs.Pro
 		return nil, nil, nil, err
 	}
 	return p, limiter, func() { p.Close(); done() }, nil
+}
+
+// refusals is how many messages the provider says it would refuse.
+func refusals(q jobs.Quote) (n int) {
+	for _, k := range q.Refusals {
+		n += k
+	}
+	return n
 }
 
 // explainProvider turns the client's error into what a user can do about it.
