@@ -97,6 +97,18 @@ func appendFolded(b []byte, s string) []byte {
 	return b
 }
 
+// name is the contact's whole name: first and last, or what stands on its
+// letters.
+func (c *Contact) name() string {
+	switch {
+	case c.FirstName != "" && c.LastName != "":
+		return c.FirstName + " " + c.LastName
+	case c.FirstName+c.LastName != "":
+		return c.FirstName + c.LastName
+	}
+	return c.Address.Name
+}
+
 // Field returns the value a template sees under name, and whether the contact
 // has such a column at all. Built-in names come first; the rest are Fields.
 func (c *Contact) Field(name string) (string, bool) {
@@ -107,6 +119,8 @@ func (c *Contact) Field(name string) (string, bool) {
 		return c.Email, true
 	case "first_name":
 		return c.FirstName, true
+	case "name":
+		return c.name(), true
 	case "last_name":
 		return c.LastName, true
 	case "country":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -141,6 +142,9 @@ func ReadFile(ctx context.Context, l *ledger.Ledger, path string) (campaign.File
 }
 
 func storeFile(ctx context.Context, l *ledger.Ledger, dir, path string) (campaign.File, error) {
+	if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
+		return campaign.File{URL: path, Name: filepath.Base(path)}, nil
+	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}

@@ -112,6 +112,10 @@ func (m *Main) Run(ctx context.Context, args []string) int {
 			kind = "usage"
 		case exitStopped:
 			kind = "stopped"
+		default:
+			if clicksend.KindOf(err) != "" {
+				kind = "provider"
+			}
 		}
 		_ = json.NewEncoder(m.Stdout).Encode(map[string]string{"error": err.Error(), "code": kind})
 	}

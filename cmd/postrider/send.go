@@ -54,6 +54,9 @@ func (m *Main) sendCommand() *cobra.Command {
   postrider send --channel postcard --to people.csv --file front.pdf --file back.pdf --return-address 4`,
 		Args: exactArgs(0, "no arguments but flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.refuseWithTest(cmd.Flags().Changed("test-row")); err != nil {
+				return err
+			}
 			err := m.send(cmd.Context(), &r)
 			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				return stopf("interrupted before anything was sent; nothing is kept")
@@ -133,12 +136,34 @@ func (m *Main) check(r *sendRequest) (*prepared, error) {
 		return nil, usagef("--test-to sends to a phone number: on %s use --dry-run, and a campaign with one row of your own address", p.channel)
 	case r.testTo != "" && r.dryRun:
 		return nil, usagef("--test-to sends something and --dry-run sends nothing: choose one")
+	case r.country != "" && r.testTo == "" && strings.HasPrefix(r.to, "list:"):
+		return nil, usagef("--country means nothing with a stored list: its numbers were read when it was imported")
 	case r.testRow < 1:
 		return nil, usagef("--test-row counts from 1")
 	case !r.yes && !r.dryRun && !m.atTerminal():
 		return nil, usagef("there is no terminal to ask for a yes: add --yes once you have seen --dry-run, nothing was sent")
 	}
 	return p, nil
+}
+
+// refuseWithTest refuses flags of a campaign beside --test-to, which starts
+// none, and --test-row without it.
+func (r *sendRequest) refuseWithTest(row bool) error {
+	if r.testTo == "" {
+		if row {
+			return usagef("--test-row says whose message --test-to sends: add --test-to, or leave it out")
+		}
+		return nil
+	}
+	for _, f := range []struct {
+		name  string
+		given bool
+	}{{"--name", r.name != ""}, {"--budget", r.budget != ""}, {"--at", r.at != ""}, {"--wait", r.wait}, {"--again", r.again}} {
+		if f.given {
+			return usagef("--test-to sends one message and starts no campaign: leave %s out", f.name)
+		}
+	}
+	return nil
 }
 
 // refuseForeignFlags refuses flags that mean nothing on the channel: they are
@@ -343,10 +368,10 @@ func explainProvider(err error) error {
 func (m *Main) readFiles(ctx context.Context, l *ledger.Ledger, r *sendRequest, c campaign.Channel) error {
 	r.content.Channel = c
 	read := func(flag, path string) (campaign.File, error) {
-		if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
-			return campaign.File{URL: path, Name: filepath.Base(path)}, nil
+		if !strings.Contains(path, "://") {
+			path = m.path(path)
 		}
-		f, err := jobs.ReadFile(ctx, l, m.path(path))
+		f, err := jobs.ReadFile(ctx, l, path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return f, usagef("%s: there is no file %s", flag, path)
@@ -444,14 +469,10 @@ func sendDigest(list *ledger.List, c *campaign.Content, account ledger.Provider)
 
 // guard refuses a second send of the same thing.
 func (m *Main) guard(ctx context.Context, l *ledger.Ledger, r *sendRequest, digest string) error {
-	if r.again {
+	if r.again || r.dryRun {
 		return nil
 	}
-	now, err := l.Now(ctx)
-	if err != nil {
-		return err
-	}
-	same, err := l.SimilarCampaign(ctx, digest, now.Add(-24*time.Hour))
+	same, err := m.similar(ctx, l, digest)
 	if err != nil || same == nil {
 		return err
 	}
@@ -464,6 +485,38 @@ func (m *Main) guard(ctx context.Context, l *ledger.Ledger, r *sendRequest, dige
 	}
 	return campaign.Errorf(campaign.CodeExists,
 		"the same audience, content and sender are campaign %d %q already, which is %s: %s; to send it a second time all the same, add --again", same.ID, same.Name, same.State, how)
+}
+
+// similar finds a campaign that sends the same. One that has not started may
+// be what an interrupted send left behind: then it is waited for until it
+// shows life or is discarded.
+func (m *Main) similar(ctx context.Context, l *ledger.Ledger, digest string) (*ledger.Campaign, error) {
+	said := false
+	for tries := 0; ; tries++ {
+		now, err := l.Now(ctx)
+		if err != nil {
+			return nil, err
+		}
+		same, err := l.SimilarCampaign(ctx, digest, now.Add(-24*time.Hour))
+		if err != nil || same == nil || same.State != campaign.Draft && same.State != campaign.Quoted {
+			return same, err
+		}
+		if tries == 30 {
+			return nil, campaign.Errorf(campaign.CodeExists, "another process is preparing the same campaign right now (id %d): wait for it, or add --again to send a second time", same.ID)
+		}
+		if !said {
+			fmt.Fprintln(m.Stderr, "postrider: the same campaign is being prepared, or its preparation was interrupted: waiting up to 30 s to see which")
+			said = true
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // filesFrom is the folder that paths in a file column start from: that of the
