@@ -53,11 +53,11 @@ type job struct {
 type result struct {
 	Accepted int
 	Parts    map[string]float64 // seconds by part
-	Seconds  float64 // from the start of the process to the last outcome
+	Seconds  float64            // from the start of the process to the last outcome
 
-	last time.Time // when that was
-	CPU      float64 // user and system seconds of the process
-	PeakMB   float64 // both from the operating system's account of the process
+	last   time.Time // when that was
+	CPU    float64   // user and system seconds of the process
+	PeakMB float64   // both from the operating system's account of the process
 }
 
 func run() error {
