@@ -343,8 +343,11 @@ func TestThePlanNamesWhatMakesMessagesUnicodeAndWhatItCosts(t *testing.T) {
 	if diff := cmp.Diff([]Extent{{3, 1, 109, false}, {1, 2, 111, true}}, []Extent{sum.Shortest, sum.Longest}); diff != "" {
 		t.Error(diff)
 	}
-	if len(sum.Warnings) != 2 || !strings.Contains(sum.Warnings[0], "Unicode setting is off") || !strings.Contains(sum.Warnings[1], "2 parts more") {
+	if len(sum.Warnings) != 1 || !strings.Contains(sum.Warnings[0], "Unicode setting is off") {
 		t.Errorf("warnings = %q", sum.Warnings)
+	}
+	if sum.UnicodeParts != 4 {
+		t.Errorf("Unicode costs %d parts more, want 4: two parts instead of one, four times", sum.UnicodeParts)
 	}
 
 	_, plain, err := plan(t, Content{Channel: SMS, Body: body, PlainPunctuation: true}, Limits{}, PlanOptions{}, contacts)

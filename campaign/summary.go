@@ -22,6 +22,9 @@ type PlanSummary struct {
 	// UnicodeCharacters are the characters outside GSM 03.38 in the most
 	// messages, at most MaxUnicodeCharacters of them.
 	UnicodeCharacters []CharacterCount `json:"unicode_characters,omitempty"`
+	// UnicodeParts is how many parts fewer it would be with a plain character
+	// of one septet for each that made a message Unicode.
+	UnicodeParts int `json:"unicode_parts,omitempty"`
 	// ExtraParts is how many parts fewer it would be with PlainPunctuation.
 	ExtraParts int `json:"extra_parts,omitempty"`
 
@@ -143,10 +146,13 @@ func (t *tally) countExtent(c *Contact, m *rendered) {
 // plain punctuation would have saved.
 func (t *tally) countUnicode(m *rendered) {
 	t.sum.UnicodeMessages++
+	septets := 0
 	for _, r := range m.Body {
-		if Septets(r) != 0 {
+		if n := Septets(r); n != 0 {
+			septets += n
 			continue
 		}
+		septets++
 		n := t.characters[r]
 		if n == nil {
 			n = &characterCount{}
@@ -156,6 +162,9 @@ func (t *tally) countUnicode(m *rendered) {
 			n.last = t.sum.UnicodeMessages
 			n.messages++
 		}
+	}
+	if t.r.content.Channel == SMS {
+		t.sum.UnicodeParts += max(0, m.Parts-partsOf(septets, GSM7))
 	}
 	if t.r.content.Channel == SMS && !t.r.content.PlainPunctuation {
 		t.plain = appendPlain(t.plain[:0], m.Body)
@@ -204,9 +213,6 @@ func (t *tally) warn(filled []bool) {
 	if content.Channel == SMS && s.UnicodeMessages > 0 && t.r.limits != (Limits{}) && !t.r.limits.UnicodeAllowed {
 		warn("%d messages have characters outside GSM 03.38 and the account's Unicode setting is off; the provider does not say what then becomes of them: "+
 			"switch it on in its dashboard, replace the characters, or try --plain-punctuation", s.UnicodeMessages)
-	}
-	if s.ExtraParts > 0 {
-		warn("typographic punctuation costs %d parts more than plain: --plain-punctuation replaces it", s.ExtraParts)
 	}
 	if content.Channel.IsPhone() && !content.SenderTakesReplies() && asksForStop(content.Body) {
 		warn("the text speaks of STOP, and a sender that is a name cannot be answered: send from a number, or give another way out")

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -188,6 +190,7 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	if err != nil {
 		return Quote{}, err
 	}
+	var dearest dearest
 	q := Quote{Refusals: map[string]int{}, Quote: ledger.Quote{Basis: "exact", Currency: c.Currency}}
 	results := make(chan batchQuote)
 	whole := ctx
@@ -199,7 +202,7 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 		batches.SetLimit(8)
 		err := l.EachPlannedBatch(ctx, c, func(b ledger.PlannedBatch) error {
 			batches.Go(func() error {
-				bq, err := p.quoteBatch(ctx, l, r, c, b)
+				bq, err := p.quoteBatch(ctx, l, r, c, b, &dearest)
 				if err != nil {
 					return err
 				}
@@ -238,7 +241,43 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	if err := work.Wait(); err != nil {
 		return Quote{}, fmt.Errorf("pricing: %w", firstReal(err))
 	}
+	// Batches of which the provider would refuse everybody were priced before
+	// anything had a price.
+	for _, b := range dearest.unpriced {
+		if err := l.QuoteBatch(whole, c.ID, b, slices.Repeat([]campaign.Micros{dearest.price}, len(b.Recipients))); err != nil {
+			return Quote{}, err
+		}
+	}
 	return q, l.SetQuote(whole, c, q.Quote, actor)
+}
+
+// dearest is the highest price of a message in a quote. It is what is set
+// aside for messages that the provider says it would refuse: should it take
+// them after all, the budget still holds.
+type dearest struct {
+	mu       sync.Mutex
+	price    campaign.Micros
+	unpriced []ledger.PlannedBatch
+}
+
+// fill sets aside the dearest price for the refused messages of a batch.
+func (d *dearest) fill(b ledger.PlannedBatch, prices []campaign.Micros, refused []bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := true
+	for i, p := range prices {
+		d.price = max(d.price, p)
+		all = all && refused[i]
+	}
+	if all && d.price == 0 {
+		d.unpriced = append(d.unpriced, b)
+		return
+	}
+	for i := range prices {
+		if refused[i] {
+			prices[i] = d.price
+		}
+	}
 }
 
 // firstReal drops the cancellations that follow from another error.
@@ -289,7 +328,7 @@ type batchQuote struct {
 	currency                string
 }
 
-func (p *Provider) quoteBatch(ctx context.Context, l *ledger.Ledger, r *campaign.Renderer, c *ledger.Campaign, b ledger.PlannedBatch) (batchQuote, error) {
+func (p *Provider) quoteBatch(ctx context.Context, l *ledger.Ledger, r *campaign.Renderer, c *ledger.Campaign, b ledger.PlannedBatch, d *dearest) (batchQuote, error) {
 	j := &job{content: &c.Content}
 	for i := range b.Recipients {
 		m, err := r.Render(&b.Recipients[i].Contact)
@@ -304,11 +343,12 @@ func (p *Provider) quoteBatch(ctx context.Context, l *ledger.Ledger, r *campaign
 		return batchQuote{}, err
 	}
 	q := batchQuote{messages: len(j.messages), refusals: map[string]int{}, currency: ans.currency}
-	prices := make([]campaign.Micros, len(j.messages))
+	prices, refused := make([]campaign.Micros, len(j.messages)), make([]bool, len(j.messages))
 	for i, row := range rows {
 		o := &ans.rows[row]
 		if o.Verdict() != clicksend.Accepted {
 			q.refusals[string(o.Status)]++
+			refused[i] = true
 			continue
 		}
 		prices[i] = campaign.Micros(o.Price)
@@ -322,6 +362,7 @@ func (p *Provider) quoteBatch(ctx context.Context, l *ledger.Ledger, r *campaign
 		}
 		q.parts += parts
 	}
+	d.fill(b, prices, refused)
 	return q, l.QuoteBatch(ctx, c.ID, b, prices)
 }
 

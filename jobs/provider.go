@@ -151,6 +151,20 @@ func (p *Provider) Rate(ctx context.Context, c campaign.Channel) (float64, error
 // testReference marks a message that belongs to no campaign.
 const testReference = "postrider-test"
 
+// PriceOne says what one rendered message would cost, and in which currency.
+func (p *Provider) PriceOne(ctx context.Context, c *campaign.Content, m campaign.Message) (campaign.Micros, string, error) {
+	account, err := p.Account(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	j := &job{content: c, messages: []outgoing{{reference: testReference, message: m}}}
+	ans, rows, err := p.priceRows(ctx, j, c.FileKey())
+	if err != nil {
+		return 0, "", err
+	}
+	return campaign.Micros(ans.rows[rows[0]].Price), account.Currency.Code, nil
+}
+
 // SendOne sends one rendered message outside any campaign, once.
 func (p *Provider) SendOne(ctx context.Context, c *campaign.Content, m campaign.Message) (*clicksend.Outcome, error) {
 	j := &job{content: c, messages: []outgoing{{reference: testReference, message: m}}}

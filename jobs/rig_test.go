@@ -200,7 +200,7 @@ func (r *rig) planned(content campaign.Content, n int, more ...func(*ledger.NewC
 	r.ok(w.Contacts(r.ctx, people))
 	list, err := w.Finish(r.ctx, ledger.ListCounts{Rows: n, Imported: n})
 	r.ok(err)
-	nc := ledger.NewCampaign{Content: content, ListID: list.ID, Digest: list.Digest, Provider: r.account, Currency: "AUD", Actor: "test"}
+	nc := ledger.NewCampaign{Again: true, Content: content, ListID: list.ID, Digest: list.Digest, Provider: r.account, Currency: "AUD", Actor: "test"}
 	for _, f := range more {
 		f(&nc)
 	}

@@ -54,11 +54,35 @@ type NewCampaign struct {
 	StartAt  time.Time
 	Budget   *campaign.Micros
 	Actor    string
+	// Again allows a campaign although one with the same digest is unfinished or
+	// younger than GuardTime.
+	Again bool
 }
+
+// GuardTime is for how long after its beginning a campaign stands in the way
+// of another with the same audience, content and sender.
+const GuardTime = 24 * time.Hour
 
 // plannerLease is how long a planner may be silent before its half plan is
 // taken for dead.
 const plannerLease = 20 * time.Second
+
+// A SimilarError says that the same was sent, or is being sent, already. It has
+// CodeExists.
+type SimilarError struct {
+	ID    int64
+	Name  string
+	State campaign.State
+}
+
+func (e *SimilarError) Error() string {
+	return fmt.Sprintf("the same audience, content and sender are campaign %d %q already, which is %s", e.ID, e.Name, e.State)
+}
+
+// Unwrap returns the code.
+func (e *SimilarError) Unwrap() error {
+	return &campaign.Error{Code: campaign.CodeExists, Message: "sent already"}
+}
 
 // CreateCampaign writes a draft. A name that is taken is an Error with
 // CodeExists.
@@ -75,6 +99,11 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		}
 		if err := l.holdList(ctx, tx, n.ListID); err != nil {
 			return err
+		}
+		if !n.Again && n.Digest != "" {
+			if err := l.refuseSimilar(ctx, tx, n.Digest, now); err != nil {
+				return err
+			}
 		}
 		name := n.Name
 		if name == "" {
@@ -225,13 +254,35 @@ func (l *Ledger) campaigns(ctx context.Context, query string, args ...any) ([]*C
 	return all, rows.Err()
 }
 
+// refuseSimilar looks for the same campaign in the transaction that creates it,
+// so that of two sends at once only one begins.
+func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, now int64) error {
+	if err := l.store.serialise(ctx, tx, digest); err != nil {
+		return fmt.Errorf("looking for the same campaign: %w", err)
+	}
+	var e SimilarError
+	err := tx.exec.QueryRowContext(ctx, `SELECT c.id, c.name, c.state FROM campaigns c WHERE `+similar+` ORDER BY c.id DESC LIMIT 1`,
+		digest, now-GuardTime.Milliseconds()).Scan(&e.ID, &e.Name, &e.State)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for the same campaign: %w", err)
+	}
+	return &e
+}
+
+// similar is true of a campaign that stands in the way of another with the
+// digest $1; $2 is the moment since when a finished one does.
+const similar = `c.digest = $1 AND c.state NOT IN ('failed')
+	  AND (c.state NOT IN ('completed', 'cancelled') OR c.created_at >= $2)
+	  AND NOT (c.state = 'cancelled' AND c.started_at = 0)`
+
 // SimilarCampaign finds a campaign with the same audience, content and sender
 // that is unfinished, or was created after since; nil when there is none.
 func (l *Ledger) SimilarCampaign(ctx context.Context, digest string, since time.Time) (*Campaign, error) {
 	all, err := l.campaigns(ctx, `SELECT `+campaignColumns+` FROM campaigns c
-		WHERE c.digest = $1 AND c.state NOT IN ('failed')
-		  AND (c.state NOT IN ('completed', 'cancelled') OR c.created_at >= $2)
-		  AND NOT (c.state = 'cancelled' AND c.started_at = 0)
+		WHERE `+similar+`
 		ORDER BY c.id DESC LIMIT 1`, digest, since.UnixMilli())
 	if err != nil || len(all) == 0 {
 		return nil, err

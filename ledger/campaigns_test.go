@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ func TestACampaignComesBackAsItWasCreated(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		budget := 12 * campaign.MicrosPerUnit
 		at := w.clock.Now().Add(time.Hour)
-		n := NewCampaign{
+		n := NewCampaign{Again: true,
 			Name: "Winter", Content: campaign.Content{Channel: campaign.Letter, Files: []campaign.File{{SHA256: "ab", Name: "é.pdf", Size: 3, Type: "pdf"}}, ReturnAddressID: 4, Duplex: true},
 			ListID: w.list("", 1).ID, Digest: "d", Provider: here, Currency: "AUD", StartAt: at, Budget: &budget, Actor: "ann",
 		}
@@ -250,5 +251,33 @@ func TestTheSameCampaignIsFound(t *testing.T) {
 		w.clock.advance(time.Millisecond)
 		w.equal(find("done"), int64(0))
 		w.equal(find("a"), unfinished.ID)
+	})
+}
+
+func TestOfManySendsOfTheSameAtOnceOneBegins(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		list := w.list("people", 1)
+		const sends = 8
+		results := make(chan error, sends)
+		for range sends {
+			go func() {
+				_, err := w.l.CreateCampaign(w.ctx, NewCampaign{Content: campaign.Content{Channel: campaign.SMS, Body: "hi"}, ListID: list.ID, Digest: "same"})
+				results <- err
+			}()
+		}
+		begun := 0
+		for range sends {
+			err := <-results
+			var similar *SimilarError
+			switch {
+			case err == nil:
+				begun++
+			case !errors.As(err, &similar) || similar.ID == 0 || campaign.ErrorCode(err) != campaign.CodeExists:
+				t.Errorf("a send that came late got %v", err)
+			}
+		}
+		w.equal(begun, 1)
+		_, err := w.l.CreateCampaign(w.ctx, NewCampaign{Content: campaign.Content{Channel: campaign.SMS, Body: "hi"}, ListID: list.ID, Digest: "same", Again: true})
+		w.ok(err)
 	})
 }

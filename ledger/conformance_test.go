@@ -142,7 +142,7 @@ var here = Provider{URL: "http://127.0.0.1/v3", User: "7"}
 // draft creates a campaign for a new audience of n.
 func (w *world) draft(n int, more ...func(*NewCampaign)) *Campaign {
 	w.t.Helper()
-	nc := NewCampaign{
+	nc := NewCampaign{Again: true,
 		Content: campaign.Content{Channel: campaign.SMS, Body: "Hi"},
 		Digest:  "digest", Provider: here, Currency: "AUD", Actor: "test",
 	}

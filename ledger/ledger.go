@@ -50,6 +50,9 @@ type store interface {
 	now(ctx context.Context, tx *tx) (time.Time, error)
 	// insert adds rows to a table, the fastest way the database has.
 	insert(ctx context.Context, tx *tx, r rows) error
+	// serialise holds back every other write that names the same key, until this
+	// one ends.
+	serialise(ctx context.Context, tx *tx, key string) error
 	// forUpdate is appended to a SELECT that locks the row it reads.
 	forUpdate() string
 	// kind is "sqlite" or "postgres".

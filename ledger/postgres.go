@@ -86,6 +86,11 @@ func (s *postgresStore) now(ctx context.Context, t *tx) (time.Time, error) {
 	return now, nil
 }
 
+func (s *postgresStore) serialise(ctx context.Context, t *tx, key string) error {
+	_, err := t.exec.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, key)
+	return err
+}
+
 func (s *postgresStore) describe(ctx context.Context) (string, error) {
 	var v string
 	err := s.db.QueryRowContext(ctx, `SHOW server_version`).Scan(&v)

@@ -130,6 +130,9 @@ func (s *sqliteStore) forUpdate() string { return "" }
 
 func (s *sqliteStore) now(context.Context, *tx) (time.Time, error) { return time.Now(), nil }
 
+// serialise has nothing to do: there is one writer, over all processes.
+func (s *sqliteStore) serialise(context.Context, *tx, string) error { return nil }
+
 func (s *sqliteStore) describe(ctx context.Context) (string, error) {
 	var v string
 	err := s.readers.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v)

@@ -110,6 +110,7 @@ func (h *house) scheduled(t *testing.T, at time.Time) *ledger.Campaign {
 		t.Fatal(err)
 	}
 	c, err := h.ledger.CreateCampaign(ctx, ledger.NewCampaign{
+		Again:   true,
 		Content: campaign.Content{Channel: campaign.SMS, Body: "hello"}, ListID: list.ID, Digest: "d", StartAt: at,
 		Provider: ledger.Provider{URL: "https://example.test/v3", User: "1"}, Actor: "test",
 	})

@@ -159,22 +159,28 @@ func (m *Main) addressAdd(ctx context.Context, a clicksend.Address) error {
 }
 
 func (m *Main) addressRmCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "rm ID", Short: "Remove a return address",
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "rm ID", Short: "Remove a return address at the provider",
 		Args: exactArgs(1, "the address's id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil || id <= 0 {
 				return usagef("%q is no id of a return address: `postrider address ls` lists them", args[0])
 			}
-			return m.addressRm(cmd.Context(), id)
+			return m.addressRm(cmd.Context(), id, yes)
 		},
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
 }
 
 // addressRm removes an address that no unfinished campaign of this ledger
 // prints on its letters.
-func (m *Main) addressRm(ctx context.Context, id int64) error {
+func (m *Main) addressRm(ctx context.Context, id int64, yes bool) error {
+	if !yes && !m.atTerminal() {
+		return usagef("there is no terminal to ask for a yes: add --yes to remove return address %d", id)
+	}
 	p, err := m.openAddresses()
 	if err != nil {
 		return err
@@ -182,6 +188,13 @@ func (m *Main) addressRm(ctx context.Context, id int64) error {
 	defer p.Close()
 	if err := m.checkAddressFree(ctx, p.Client().BaseURL(), id); err != nil {
 		return err
+	}
+	if !yes {
+		if ok, err := m.ask(ctx, fmt.Sprintf("Remove return address %d from the account?", id)); err != nil {
+			return err
+		} else if !ok {
+			return stopf("not removed: nobody said yes")
+		}
 	}
 	if err := p.Client().ReturnAddresses.Delete(ctx, id); err != nil {
 		return explainAddress(err, fmt.Sprintf("the account has no return address %d", id))

@@ -21,7 +21,7 @@ func TestAReturnAddressIsAddedShownAndRemoved(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.provider(sandbox.Options{})
-	s.run("address", "rm", "1").exits(exitDone) // the one that every sandbox begins with
+	s.run("address", "rm", "1", "--yes").exits(exitDone) // the one that every sandbox begins with
 	s.run("address", "ls").exits(exitDone).says("no return address yet")
 	r := addAddress(s).exits(exitDone).holds(map[string]any{"name": "ACME Pty Ltd", "country": "AU", "postal_code": "2000", "line_2": ""})
 	id := r.object()["id"].(interface{ String() string }).String()
@@ -29,7 +29,7 @@ func TestAReturnAddressIsAddedShownAndRemoved(t *testing.T) {
 	if list, ok := s.run("address", "ls", "--json").exits(exitDone).object()["addresses"].([]any); !ok || len(list) != 1 {
 		t.Errorf("%v instead of one address", list)
 	}
-	s.run("address", "rm", id).exits(exitDone).says("is removed")
+	s.run("address", "rm", id, "--yes").exits(exitDone).says("is removed")
 	s.run("address", "ls", "--json").exits(exitDone).holds(map[string]any{"addresses": []any{}})
 }
 
@@ -41,7 +41,8 @@ func TestAReturnAddressIsRefusedWhen(t *testing.T) {
 	s.run("address", "add", "ACME").exits(exitUsage)
 	s.run("address", "rm", "first").exits(exitUsage).warns("is no id of a return address")
 	s.run("address", "rm", "-1").exits(exitUsage)
-	s.run("address", "rm", "424242").exits(exitFailed).warns("the account has no return address 424242", "`postrider address ls`")
+	s.run("address", "rm", "1").exits(exitUsage).warns("add --yes")
+	s.run("address", "rm", "424242", "--yes").exits(exitFailed).warns("the account has no return address 424242", "`postrider address ls`")
 }
 
 func TestAddressesNeedTheRightCredentials(t *testing.T) {
@@ -50,7 +51,7 @@ func TestAddressesNeedTheRightCredentials(t *testing.T) {
 	s.run("address", "ls").exits(exitFailed).warns("CLICKSEND_USERNAME", "CLICKSEND_API_KEY")
 	s.provider(sandbox.Options{})
 	wrong := s.with("CLICKSEND_API_KEY=wrong-key-of-acme")
-	for _, args := range [][]string{{"address", "ls"}, {"address", "rm", "3"}} {
+	for _, args := range [][]string{{"address", "ls"}, {"address", "rm", "3", "--yes"}} {
 		wrong.run(args...).exits(exitFailed).warns("refuses the user name or the API key", "CLICKSEND_BASE_URL").hides("wrong-key-of-acme")
 	}
 	addAddress(wrong).exits(exitFailed).warns("refuses the user name").hides("Example St")
@@ -98,13 +99,13 @@ func TestAnAddressThatACampaignNeedsStays(t *testing.T) {
 		}
 		number = c.ID
 	})
-	s.run("address", "rm", id).exits(exitFailed).warns(`"letters" is draft and still needs return address ` + id)
+	s.run("address", "rm", id, "--yes").exits(exitFailed).warns(`"letters" is draft and still needs return address ` + id)
 	s.ledger(func(ctx context.Context, l *ledger.Ledger) {
 		if err := l.Cancel(ctx, number, "test", ""); err != nil {
 			t.Fatal(err)
 		}
 	})
-	if r := s.run("address", "rm", id).exits(exitDone); !strings.Contains(r.out, "is removed") {
+	if r := s.run("address", "rm", id, "--yes").exits(exitDone); !strings.Contains(r.out, "is removed") {
 		t.Errorf("it says %q", r.out)
 	}
 }

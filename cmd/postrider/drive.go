@@ -105,7 +105,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 	bar := m.newMeter("sending", "recipients")
 	first := true
 	for {
-		c, counts, over, err := m.standing(ctx, l, id)
+		_, counts, over, err := m.standing(ctx, l, id)
 		if err == nil {
 			done := counts.Total - counts.Left()
 			if first {
@@ -115,7 +115,6 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			if over {
 				break
 			}
-			_ = c
 		} else if ctx.Err() == nil {
 			// The database is away for a moment: the workers wait for it, too.
 			m.log().Warn("the campaign's standing cannot be read just now", "error", err)

@@ -132,17 +132,22 @@ func (m *Main) listImport(ctx context.Context, name, file string) error {
 	return nil
 }
 
-// checkListName refuses names that could not be told from something else.
-func checkListName(name string) error {
+// checkListName refuses names of lists that could not be told from something
+// else.
+func checkListName(name string) error { return checkName("list", name) }
+
+// checkName refuses names of lists and campaigns that could not be told from
+// something else.
+func checkName(what, name string) error {
 	switch {
 	case strings.TrimSpace(name) != name || name == "":
-		return usagef("the list's name is empty, or begins or ends with a space")
+		return usagef("the %s's name is empty, or begins or ends with a space", what)
 	case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
-		return usagef("the list's name holds a character that cannot be typed")
+		return usagef("the %s's name holds a character that cannot be typed", what)
 	case utf8.RuneCountInString(name) > 100:
-		return usagef("the list's name is longer than 100 characters")
+		return usagef("the %s's name is longer than 100 characters", what)
 	case strings.Trim(name, "0123456789") == "":
-		return usagef("the list's name %s is a number, which would be read as a list's id: add a letter", name)
+		return usagef("the %s's name %s is a number, which would be read as an id: add a letter", what, name)
 	}
 	return nil
 }

@@ -110,6 +110,11 @@ func (m *Main) check(r *sendRequest) (*prepared, error) {
 	if p.channel, err = campaign.ParseChannel(r.channel); err != nil {
 		return nil, &usageError{err}
 	}
+	if r.name != "" {
+		if err := checkName("campaign", r.name); err != nil {
+			return nil, err
+		}
+	}
 	if r.to == "" {
 		return nil, usagef("--to is missing: a CSV file, or list:NAME")
 	}
@@ -265,8 +270,12 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	}
 	c, err := l.CreateCampaign(ctx, ledger.NewCampaign{
 		Name: r.name, Content: r.content, ListID: audience.List.ID, Digest: digest, Provider: identity,
-		Currency: account.Currency.Code, StartAt: p.startAt, Budget: p.budget, Actor: m.who(),
+		Currency: account.Currency.Code, StartAt: p.startAt, Budget: p.budget, Actor: m.who(), Again: r.again || r.dryRun,
 	})
+	var same *ledger.SimilarError
+	if errors.As(err, &same) { // another send was quicker
+		return sentAlready(same)
+	}
 	if err != nil {
 		return err
 	}
@@ -476,6 +485,11 @@ func (m *Main) guard(ctx context.Context, l *ledger.Ledger, r *sendRequest, dige
 	if err != nil || same == nil {
 		return err
 	}
+	return sentAlready(&ledger.SimilarError{ID: same.ID, Name: same.Name, State: same.State})
+}
+
+// sentAlready says what stands in the way of a send, and how to go on.
+func sentAlready(same *ledger.SimilarError) error {
 	how := fmt.Sprintf("see `postrider campaign status %d`", same.ID)
 	switch same.State {
 	case campaign.Paused:
@@ -483,8 +497,7 @@ func (m *Main) guard(ctx context.Context, l *ledger.Ledger, r *sendRequest, dige
 	case campaign.Sending:
 		how += "; if no worker runs, `postrider serve` goes on with it"
 	}
-	return campaign.Errorf(campaign.CodeExists,
-		"the same audience, content and sender are campaign %d %q already, which is %s: %s; to send it a second time all the same, add --again", same.ID, same.Name, same.State, how)
+	return campaign.Errorf(campaign.CodeExists, "%w: %s; to send it a second time all the same, add --again", same, how)
 }
 
 // similar finds a campaign that sends the same. One that has not started may
@@ -497,7 +510,7 @@ func (m *Main) similar(ctx context.Context, l *ledger.Ledger, digest string) (*l
 		if err != nil {
 			return nil, err
 		}
-		same, err := l.SimilarCampaign(ctx, digest, now.Add(-24*time.Hour))
+		same, err := l.SimilarCampaign(ctx, digest, now.Add(-ledger.GuardTime))
 		if err != nil || same == nil || same.State != campaign.Draft && same.State != campaign.Quoted {
 			return same, err
 		}
@@ -614,8 +627,12 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 		return err
 	}
 	msg.To = r.testTo
+	price, currency, err := p.PriceOne(ctx, &r.content, msg)
+	if err != nil {
+		return explainProvider(err)
+	}
 	if !r.yes {
-		m.say("%s, from %s to %s (contact %d's message):\n\n%s\n", m.hostName(ctx), orNone(msg.From), r.testTo, r.testRow, indent(msg.Body))
+		m.say("%s, from %s to %s (contact %d's message), for %s %s:\n\n%s\n", m.hostName(ctx), orNone(msg.From), r.testTo, r.testRow, price, currency, indent(msg.Body))
 		if ok, err := m.ask(ctx, "Send this one message?"); err != nil {
 			return err
 		} else if !ok {
@@ -629,11 +646,14 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 		}
 		return explainProvider(err)
 	}
+	if out.Verdict() != clicksend.Accepted {
+		m.exitCode = exitRefused
+	}
 	if m.json {
-		return errors.Join(m.printJSON(map[string]any{"test": true, "status": out.Status, "price": campaign.Micros(out.Price), "parts": out.Parts, "message_id": out.MessageID}), m.refusedTest(out))
+		return m.printJSON(map[string]any{"test": true, "status": out.Status, "price": campaign.Micros(out.Price), "parts": out.Parts, "message_id": out.MessageID})
 	}
 	m.say("test message: %s, price %s, %s; no campaign was started", out.Status, campaign.Micros(out.Price), plural(int(out.Parts), "part"))
-	return m.refusedTest(out)
+	return nil
 }
 
 // testNumber brings the number of --test-to into E.164.
@@ -650,13 +670,6 @@ func (m *Main) testNumber(r *sendRequest) (string, error) {
 		return "", usagef("--test-to: this is not a phone number: write it like +61412345678")
 	}
 	return phonenumbers.Format(n, phonenumbers.E164), nil
-}
-
-func (m *Main) refusedTest(o *clicksend.Outcome) error {
-	if o.Verdict() != clicksend.Accepted {
-		m.exitCode = exitRefused
-	}
-	return nil
 }
 
 func nthContact(ctx context.Context, l *ledger.Ledger, list *ledger.List, n int) (*campaign.Contact, error) {
@@ -751,13 +764,20 @@ func (m *Main) showUnicode(plan campaign.PlanSummary, q jobs.Quote) {
 		chars = append(chars, fmt.Sprintf("%s (%s) in %s", ch.Character, ch.Code, number(ch.Messages)))
 	}
 	m.say("  Unicode       %s messages, because of %s", number(plan.UnicodeMessages), strings.Join(chars, ", "))
-	if plan.ExtraParts > 0 {
-		cost := ""
-		if q.Parts > 0 {
-			cost = fmt.Sprintf(", about %s %s", q.Total/campaign.Micros(q.Parts)*campaign.Micros(plan.ExtraParts), q.Currency)
-		}
-		m.say("                that costs %s parts more%s: --plain-punctuation saves them", number(plan.ExtraParts), cost)
+	if plan.UnicodeParts > 0 {
+		m.say("                that costs %s more%s", plural(plan.UnicodeParts, "part"), partsCost(q, plan.UnicodeParts))
 	}
+	if plan.ExtraParts > 0 {
+		m.say("                --plain-punctuation saves %s%s", plural(plan.ExtraParts, "part"), partsCost(q, plan.ExtraParts))
+	}
+}
+
+// partsCost is what so many parts cost on average, in brackets.
+func partsCost(q jobs.Quote, parts int) string {
+	if q.Parts == 0 || q.Total == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (about %s %s)", q.Total/campaign.Micros(q.Parts)*campaign.Micros(parts), q.Currency)
 }
 
 // exampleText is a rendered message as a person reads it.
