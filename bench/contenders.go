@@ -259,7 +259,7 @@ func naive(ctx context.Context, j job) (result, error) {
 // postrider is the product: the same packages that the program wires together.
 func postrider(ctx context.Context, j job) (result, error) {
 	debug.SetGCPercent(200) // both as the program does
-	debug.SetMemoryLimit(192 << 20)
+	debug.SetMemoryLimit(112 << 20)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	database := j.Database
 	if database == "" {

@@ -20,7 +20,7 @@ func main() {
 		debug.SetGCPercent(200)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(192 << 20)
+		debug.SetMemoryLimit(112 << 20)
 	}
 	redis.SetLogger(silence{}) // what Redis does not answer is said in our own words
 	m := &Main{
