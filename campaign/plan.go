@@ -125,7 +125,7 @@ func NewPlanner(r *Renderer, o PlanOptions) *Planner {
 	return &Planner{
 		r:        r,
 		o:        o,
-		same:     identityFor(&r.content),
+		same:     r.content.Identity(),
 		buf:      renderBuffer{filled: make([]bool, len(r.fields))},
 		tally:    newTally(r, o.Examples),
 		open:     map[string]*group{},
@@ -133,8 +133,8 @@ func NewPlanner(r *Renderer, o PlanOptions) *Planner {
 	}
 }
 
-// identityFor is what makes two recipients of the content the same.
-func identityFor(c *Content) Identity {
+// Identity is what makes two recipients of the content the same.
+func (c *Content) Identity() Identity {
 	switch {
 	case c.Channel.IsPhone():
 		return ByNumber

@@ -2,7 +2,6 @@ package campaign
 
 import (
 	"fmt"
-	"io"
 	"math"
 )
 
@@ -16,7 +15,7 @@ import (
 // the 29 characters before it, read as one number, by the prime 46,649: every
 // wrong character and every pair of neighbours swapped is found out.
 type Reference struct {
-	Ledger    string // LedgerIDLen characters of [0-9a-z], from NewLedgerID
+	Ledger    string // LedgerIDLen characters of [0-9a-z]; the ledger makes it with its first tables
 	Recipient int64  // primary key of the recipient, 0 or more
 	Attempt   int    // attempt number, 0 to MaxReferenceAttempt
 }
@@ -80,24 +79,6 @@ func ParseReference(s, ledger string) (Reference, bool) {
 		return Reference{}, false
 	}
 	return Reference{Ledger: ledger, Recipient: int64(recipient), Attempt: int(attempt)}, true
-}
-
-// NewLedgerID makes the random id by which a ledger knows its own references:
-// LedgerIDLen characters of [0-9a-z], about 52 bits. Pass crypto/rand.Reader.
-// It panics when the source fails, since a ledger without an id of its own
-// would take other ledgers' messages for its own.
-func NewLedgerID(rand io.Reader) string {
-	id := make([]byte, 0, LedgerIDLen)
-	var b [1]byte
-	for len(id) < LedgerIDLen {
-		if _, err := io.ReadFull(rand, b[:]); err != nil {
-			panic(fmt.Sprintf("campaign: no random bytes for a ledger id: %v", err))
-		}
-		if b[0] < 252 { // 7 * 36: beyond it some characters would be likelier
-			id = append(id, base36Digits[b[0]%36])
-		}
-	}
-	return string(id)
 }
 
 // referenceCheck is the number ledger·36^19 + recipient·36^6 + attempt modulo

@@ -1,13 +1,10 @@
 package campaign
 
 import (
-	"bytes"
-	"crypto/rand"
 	"math"
 	"math/big"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"pgregory.net/rapid"
 )
@@ -118,31 +115,6 @@ func TestAReferenceOutOfRangeIsNeverWritten(t *testing.T) {
 			_ = r.String()
 		}()
 	}
-}
-
-func TestLedgerIDs(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for range 1000 {
-		id := NewLedgerID(rand.Reader)
-		if len(id) != LedgerIDLen || strings.Trim(id, base36Digits) != "" {
-			t.Fatalf("ledger id %q", id)
-		}
-		if seen[id] {
-			t.Fatalf("ledger id %q came twice", id)
-		}
-		seen[id] = true
-	}
-	// 252 to 255 are passed over; the rest is taken modulo 36.
-	if id := NewLedgerID(bytes.NewReader([]byte{255, 0, 252, 35, 36, 71, 251, 1, 2, 3, 4, 5})); id != "0z0zz12345" {
-		t.Errorf("ledger id = %q, want 0z0zz12345", id)
-	}
-	defer func() {
-		if recover() == nil {
-			t.Error("a ledger id was made without random bytes")
-		}
-	}()
-	NewLedgerID(iotest.ErrReader(bytes.ErrTooLarge))
 }
 
 func TestAppendingAReferenceAllocatesNothing(t *testing.T) {

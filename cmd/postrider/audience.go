@@ -32,17 +32,6 @@ type importResult struct {
 	Summary     importer.Summary
 }
 
-// identityFor is what makes two rows the same recipient of a content.
-func identityFor(c *campaign.Content) campaign.Identity {
-	switch {
-	case c.Channel.IsPhone():
-		return campaign.ByNumber
-	case c.FileColumn != "":
-		return campaign.ByLetter
-	}
-	return campaign.ByPost
-}
-
 // importAudience reads a file into a list, whole or not at all.
 func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importRequest) (*importResult, error) {
 	file, err := os.Open(m.path(r.File))

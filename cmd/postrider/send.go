@@ -419,7 +419,7 @@ func (m *Main) audience(ctx context.Context, l *ledger.Ledger, r *sendRequest, c
 	if country == "" {
 		country = m.cfg.Country
 	}
-	return m.importAudience(ctx, l, importRequest{File: r.to, Country: strings.ToUpper(country), Identity: identityFor(&r.content), FileColumn: r.content.FileColumn})
+	return m.importAudience(ctx, l, importRequest{File: r.to, Country: strings.ToUpper(country), Identity: r.content.Identity(), FileColumn: r.content.FileColumn})
 }
 
 // knowsFields refuses a template that names a column which the audience does
@@ -545,7 +545,7 @@ func (m *Main) filesFrom(to string) string {
 func (m *Main) planAndPrice(ctx context.Context, l *ledger.Ledger, p *jobs.Provider, c *ledger.Campaign, r *sendRequest, limits campaign.Limits, a *importResult) (jobs.Quote, error) {
 	bar := m.newMeter("planning", "recipients")
 	_, err := jobs.Plan(ctx, l, c, limits, jobs.PlanOptions{
-		Unique:  a.List.Identity == identityFor(&c.Content).String() && c.Content.FileColumn == "",
+		Unique:  a.List.Identity == c.Content.Identity().String() && c.Content.FileColumn == "",
 		FileDir: m.filesFrom(r.to), Progress: bar.report,
 	})
 	bar.end()
