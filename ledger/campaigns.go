@@ -424,6 +424,23 @@ func (l *Ledger) Events(ctx context.Context, id int64) ([]Event, error) {
 	return all, rows.Err()
 }
 
+// SetBudget caps what a campaign may spend in all, from now on.
+func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros, actor string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		if _, err := l.lockCampaign(ctx, tx, id); err != nil {
+			return err
+		}
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET budget = $1 WHERE id = $2`, int64(budget), id); err != nil {
+			return fmt.Errorf("setting the budget of campaign %d: %w", id, err)
+		}
+		return event(ctx, tx, id, now, actor, "budget", budget.String())
+	})
+}
+
 // Resume lets a paused campaign send again, or wait again for its hour. A
 // campaign that the refusal brake had paused is not paused by it again: somebody
 // has looked.

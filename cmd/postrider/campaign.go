@@ -504,17 +504,27 @@ func (m *Main) sayChanged(ctx context.Context, l *ledger.Ledger, id int64, note 
 }
 
 func (m *Main) campaignResumeCommand() *cobra.Command {
-	var wait bool
+	var (
+		wait   bool
+		budget string
+	)
 	cmd := &cobra.Command{
 		Use: "resume ID", Short: "Let a paused campaign go on",
 		Args: exactArgs(1, "the campaign's number or name"),
-		RunE: func(cmd *cobra.Command, args []string) error { return m.campaignResume(cmd.Context(), args[0], wait) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			limit, err := parseBudget(budget)
+			if err != nil {
+				return err
+			}
+			return m.campaignResume(cmd.Context(), args[0], limit, wait)
+		},
 	}
+	cmd.Flags().StringVar(&budget, "budget", "", "from now on never spend more than this in all, such as 300.00")
 	cmd.Flags().BoolVar(&wait, "wait", false, "send it here if nobody else does, and wait until it has ended")
 	return cmd
 }
 
-func (m *Main) campaignResume(ctx context.Context, ref string, wait bool) error {
+func (m *Main) campaignResume(ctx context.Context, ref string, budget *campaign.Micros, wait bool) error {
 	l, c, err := m.openCampaign(ctx, ref)
 	if err != nil {
 		return err
@@ -525,6 +535,11 @@ func (m *Main) campaignResume(ctx context.Context, ref string, wait bool) error 
 	}
 	if err := m.checkAccount(ctx, l, c); err != nil {
 		return err
+	}
+	if budget != nil {
+		if err := l.SetBudget(ctx, c.ID, *budget, m.who()); err != nil {
+			return err
+		}
 	}
 	if err := l.Resume(ctx, c.ID, m.who()); err != nil {
 		return err

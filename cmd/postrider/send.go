@@ -121,12 +121,8 @@ func (m *Main) check(r *sendRequest) (*prepared, error) {
 	if err := r.refuseForeignFlags(p.channel); err != nil {
 		return nil, err
 	}
-	if r.budget != "" {
-		b, err := campaign.ParseMicros(r.budget)
-		if err != nil || b < 0 {
-			return nil, usagef("--budget: %q is not an amount such as 250.00", r.budget)
-		}
-		p.budget = &b
+	if p.budget, err = parseBudget(r.budget); err != nil {
+		return nil, err
 	}
 	if r.at != "" {
 		if p.startAt, err = time.Parse(time.RFC3339, r.at); err != nil {
@@ -149,6 +145,18 @@ func (m *Main) check(r *sendRequest) (*prepared, error) {
 		return nil, usagef("there is no terminal to ask for a yes: add --yes once you have seen --dry-run, nothing was sent")
 	}
 	return p, nil
+}
+
+// parseBudget reads --budget; nil when it was not given.
+func parseBudget(s string) (*campaign.Micros, error) {
+	if s == "" {
+		return nil, nil
+	}
+	b, err := campaign.ParseMicros(s)
+	if err != nil || b < 0 {
+		return nil, usagef("--budget: %q is not an amount such as 250.00", s)
+	}
+	return &b, nil
 }
 
 // refuseWithTest refuses flags of a campaign beside --test-to, which starts
