@@ -287,6 +287,13 @@ func placeholders(first, n int) string {
 	return b.String()
 }
 
+func nullBytes(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
 func nullString(s string) any {
 	if s == "" {
 		return nil
@@ -339,8 +346,14 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 	if len(ans.Outcomes) != len(a.Members) {
 		return fmt.Errorf("attempt %d carries %d recipients and %d outcomes were given", a.ID, len(a.Members), len(ans.Outcomes))
 	}
+	c := closing{to: attemptAnswered, answer: packAnswer(ans.Outcomes)}
+	for _, o := range ans.Outcomes {
+		if o.State == campaign.Unknown {
+			c.unresolved = append(c.unresolved, o.Recipient)
+		}
+	}
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, late, err := l.closing(ctx, tx, a, attemptAnswered, "")
+		state, now, late, err := l.closing(ctx, tx, a, c)
 		if err != nil {
 			return err
 		}
@@ -389,7 +402,6 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		reason string
 	}
 	groups := map[group][]int64{}
-	said := make([]Outcome, 0, len(outcomes))
 	for i, o := range outcomes {
 		if o.Recipient != a.Members[i] {
 			return fmt.Errorf("attempt %d: outcome %d is of recipient %d, want %d", a.ID, i, o.Recipient, a.Members[i])
@@ -398,9 +410,6 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		if o.State != campaign.Pending || late {
 			g := group{o.State, o.Reason}
 			groups[g] = append(groups[g], o.Recipient)
-		}
-		if o.Status != "" {
-			said = append(said, o)
 		}
 	}
 	// The rare groups by id; then the most frequent one, as a rule the
@@ -423,6 +432,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 	}
 	switch ids := groups[most]; {
 	case len(ids) == 0:
+		return nil
 	case a.whole && !late && len(ids) == left:
 		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1, reason = $2
 			WHERE id BETWEEN (SELECT first_id FROM batches WHERE id = $3) AND (SELECT last_id FROM batches WHERE id = $3)
@@ -431,12 +441,10 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		if err != nil {
 			return fmt.Errorf("moving recipients to %s: %w", most.state, err)
 		}
+		return nil
 	default:
-		if err := setRecipients(ctx, tx, ids, most.state, most.reason, cameFrom(most.state)...); err != nil {
-			return err
-		}
+		return setRecipients(ctx, tx, ids, most.state, most.reason, cameFrom(most.state)...)
 	}
-	return l.writeMessages(ctx, tx, a.ID, FromAnswer, said)
 }
 
 // cameFrom is where a member stands when its outcome is written: pending, or
@@ -449,36 +457,6 @@ func cameFrom(to campaign.RecipientState) []campaign.RecipientState {
 		return []campaign.RecipientState{campaign.Unknown}
 	}
 	return []campaign.RecipientState{campaign.Pending, campaign.Unknown}
-}
-
-// writeMessages adds what the provider said of recipients. Most rows of an
-// answer share status, price and parts, and differ in nothing but the ids.
-func (l *Ledger) writeMessages(ctx context.Context, tx *tx, attempt int64, evidence Evidence, all []Outcome) error {
-	type group struct {
-		status string
-		price  campaign.Micros
-		parts  int
-	}
-	groups := map[group][]*Outcome{}
-	for i := range all {
-		o := &all[i]
-		g := group{o.Status, o.Price, o.Parts}
-		groups[g] = append(groups[g], o)
-	}
-	for g, members := range groups {
-		err := l.store.insert(ctx, tx, rows{
-			table: "messages", n: len(members),
-			columns: []column{
-				same("attempt_id", attempt), same("status", g.status), same("price", int64(g.price)), same("parts", int64(g.parts)),
-				same("evidence", int64(evidence)), differs("recipient_id"), differs("provider_id"),
-			},
-			each: func(i int, v []any) { v[0], v[1] = members[i].Recipient, members[i].ProviderID },
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // settleSpend turns the attempt's reservation into what was really charged and
@@ -525,9 +503,17 @@ func (l *Ledger) settleSpend(ctx context.Context, tx *tx, a *Attempt, ans Answer
 	return pause, nil
 }
 
+// closing is the end of an attempt.
+type closing struct {
+	to         int
+	note       string
+	answer     []byte  // packed
+	unresolved []int64 // members whose outcome is to be found out
+}
+
 // closing locks campaign and attempt and marks the attempt. An attempt that a
 // sweeper found open and took for unknown may still be answered, late.
-func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, to int, note string) (state campaign.State, now int64, late bool, err error) {
+func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, c closing) (state campaign.State, now int64, late bool, err error) {
 	if state, err = l.lockCampaign(ctx, tx, a.Campaign); err != nil {
 		return "", 0, false, err
 	}
@@ -538,11 +524,12 @@ func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, to int, note s
 	if err := tx.exec.QueryRowContext(ctx, `SELECT state FROM attempts WHERE id = $1`, a.ID).Scan(&from); err != nil {
 		return "", 0, false, fmt.Errorf("reading attempt %d: %w", a.ID, err)
 	}
-	late = from == attemptUnknown && to == attemptAnswered
+	late = from == attemptUnknown && c.to == attemptAnswered
 	if from != attemptOpen && !late {
 		return "", 0, false, ErrClosedAttempt
 	}
-	_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET state = $1, closed_at = $2, note = $3 WHERE id = $4`, to, now, note, a.ID)
+	_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET state = $1, closed_at = $2, note = $3, answer = $4, unresolved = $5, settles_from = $2 WHERE id = $6`,
+		c.to, now, c.note, nullBytes(c.answer), nullBytes(encodeMembers(c.unresolved)), a.ID)
 	if err != nil {
 		return "", 0, false, fmt.Errorf("closing attempt %d: %w", a.ID, err)
 	}
@@ -607,7 +594,7 @@ func (l *Ledger) setStreak(ctx context.Context, tx *tx, c *Campaign, unknown boo
 // not empty, pauses the campaign.
 func (l *Ledger) CloseNotSent(ctx context.Context, a *Attempt, note string, wait time.Duration, pause string) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, _, err := l.closing(ctx, tx, a, attemptNotSent, note)
+		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptNotSent, note: note})
 		if err != nil {
 			return err
 		}
@@ -629,7 +616,7 @@ func unreserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros) er
 // members are unknown until they are found out; the reservation stays.
 func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, _, err := l.closing(ctx, tx, a, attemptUnknown, note)
+		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptUnknown, note: note, unresolved: a.Members})
 		if err != nil {
 			return err
 		}
@@ -649,7 +636,7 @@ func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) erro
 // in Answer.
 func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string, brake float64) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, _, err := l.closing(ctx, tx, a, attemptRefused, note)
+		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptRefused, note: note})
 		if err != nil {
 			return err
 		}

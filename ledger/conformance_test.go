@@ -382,15 +382,20 @@ func (w *world) check(id int64) {
 	if int64(c.Reserved) != open+unknownQuoted {
 		w.t.Fatalf("%s is reserved; open attempts hold %s and unknown recipients %s", c.Reserved, campaign.Micros(open), campaign.Micros(unknownQuoted))
 	}
-	w.ok(q.QueryRowContext(w.ctx, `SELECT COALESCE(sum(m.price), 0) FROM messages m JOIN attempts a ON a.id = m.attempt_id WHERE a.campaign_id = $1 AND m.status = 'SUCCESS'`, id).Scan(&spent))
+	charged := map[int64]int{}
+	w.eachSaid(id, func(_, recipient int64, said Said) {
+		if said.Status == "SUCCESS" {
+			spent += int64(said.Price)
+			charged[recipient]++
+		}
+	})
 	if int64(c.Spent) != spent {
 		w.t.Fatalf("%s is spent and the messages cost %s", c.Spent, campaign.Micros(spent))
 	}
-	var twice int
-	w.ok(q.QueryRowContext(w.ctx, `SELECT count(*) FROM (SELECT recipient_id FROM messages m JOIN attempts a ON a.id = m.attempt_id
-		WHERE a.campaign_id = $1 AND m.status = 'SUCCESS' GROUP BY recipient_id HAVING count(*) > 1) d`, id).Scan(&twice))
-	if twice > 0 {
-		w.t.Fatalf("%d recipients were accepted twice", twice)
+	for recipient, n := range charged {
+		if n > 1 {
+			w.t.Fatalf("recipient %d was accepted %d times", recipient, n)
+		}
 	}
 	if c.Budget != nil && c.Spent+c.Reserved > *c.Budget {
 		w.t.Fatalf("%s spent and %s reserved of a budget of %s", c.Spent, c.Reserved, *c.Budget)
@@ -398,4 +403,37 @@ func (w *world) check(id int64) {
 	if n := w.counts(id); c.State.Final() && (n.Left() > 0 || n.Unknown > 0) {
 		w.t.Fatalf("campaign %d is %s with %+v", id, c.State, n)
 	}
+}
+
+// eachSaid hands what the provider said of the campaign's recipients to fn, the
+// answers and the single rows.
+func (w *world) eachSaid(id int64, fn func(attempt, recipient int64, said Said)) {
+	w.t.Helper()
+	rows, err := w.l.store.read().QueryContext(w.ctx, `SELECT id, members, answer FROM attempts WHERE campaign_id = $1 AND answer IS NOT NULL`, id)
+	w.ok(err)
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			attempt      int64
+			cell, answer []byte
+		)
+		w.ok(rows.Scan(&attempt, &cell, &answer))
+		members, err := decodeMembers(cell)
+		w.ok(err)
+		w.ok(unpackAnswer(answer, members, func(recipient int64, said Said) { fn(attempt, recipient, said) }))
+	}
+	w.ok(rows.Err())
+	single, err := w.l.store.read().QueryContext(w.ctx, `SELECT m.attempt_id, m.recipient_id, m.provider_id, m.status, m.price, m.parts
+		FROM messages m JOIN attempts a ON a.id = m.attempt_id WHERE a.campaign_id = $1`, id)
+	w.ok(err)
+	defer single.Close()
+	for single.Next() {
+		var (
+			attempt, recipient int64
+			said               Said
+		)
+		w.ok(single.Scan(&attempt, &recipient, &said.ProviderID, &said.Status, &said.Price, &said.Parts))
+		fn(attempt, recipient, said)
+	}
+	w.ok(single.Err())
 }

@@ -112,52 +112,109 @@ func (l *Ledger) EachRecipient(ctx context.Context, c *Campaign, fn func(*Report
 }
 
 func (l *Ledger) eachOfBatch(ctx context.Context, batch int64, columns *campaign.Columns, fn func(*ReportRow) error) error {
+	said, err := l.saidOf(ctx, batch)
+	if err != nil {
+		return err
+	}
 	rows, err := l.store.read().QueryContext(ctx, `
-		SELECT r.id, r.state, COALESCE(r.reason, ''), r.quoted, m.provider_id, m.status, m.price, m.parts, a.closed_at, `+contactColumn+`
+		SELECT r.id, r.state, COALESCE(r.reason, ''), r.quoted, `+contactColumn+`
 		FROM batches b CROSS JOIN recipients r JOIN contacts k ON k.id = r.contact_id
-		LEFT JOIN messages m ON m.recipient_id = r.id
-		LEFT JOIN attempts a ON a.id = m.attempt_id
-		WHERE b.id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id ORDER BY r.id, m.attempt_id`, batch)
+		WHERE b.id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id ORDER BY r.id`, batch)
 	if err != nil {
 		return fmt.Errorf("reading batch %d: %w", batch, err)
 	}
 	defer rows.Close()
-	var last *ReportRow
 	for rows.Next() {
-		var (
-			r            = ReportRow{Batch: batch}
-			pid, status  sql.NullString
-			price, parts sql.NullInt64
-			closed       sql.NullInt64
-		)
-		err := scanContact(rows, columns, &r.Contact, &r.Recipient, &r.State, &r.Reason, &r.Quoted, &pid, &status, &price, &parts, &closed)
-		if err != nil {
+		r := ReportRow{Batch: batch}
+		if err := scanContact(rows, columns, &r.Contact, &r.Recipient, &r.State, &r.Reason, &r.Quoted); err != nil {
 			return fmt.Errorf("reading batch %d: %w", batch, err)
 		}
-		r.ProviderID, r.Status, r.Price, r.Parts = pid.String, status.String, campaign.Micros(price.Int64), int(parts.Int64)
-		r.At = fromMillis(closed.Int64)
-		if status.Valid {
-			r.Attempts = 1
+		if h, ok := said[r.Recipient]; ok {
+			r.ProviderID, r.Status, r.Price, r.Parts = h.last.ProviderID, h.last.Status, h.last.Price, h.last.Parts
+			r.At, r.Attempts = h.at, h.messages
 		}
-		if last != nil && last.Recipient == r.Recipient {
-			r.Attempts += last.Attempts
-			last = &r
-			continue
+		if err := fn(&r); err != nil {
+			return err
 		}
-		if last != nil {
-			if err := fn(last); err != nil {
-				return err
-			}
-		}
-		last = &r
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("reading batch %d: %w", batch, err)
 	}
-	if last != nil {
-		return fn(last)
-	}
 	return nil
+}
+
+// heard is what the provider said of a recipient over time.
+type heard struct {
+	last     Said
+	at       time.Time // when the attempt was closed that last is about
+	attempt  int64
+	messages int // attempts of which it said something
+}
+
+// saidOf reads what was said of the recipients of a batch, in it and in the
+// batches that they came from. The newest answer counts; what came later by
+// another way, such as from history, counts more.
+func (l *Ledger) saidOf(ctx context.Context, batch int64) (map[int64]heard, error) {
+	all := map[int64]heard{}
+	hear := func(recipient, attempt int64, at int64, s Said) {
+		h := all[recipient]
+		if h.attempt != attempt { // an answer, and history on the same message, are one
+			h.messages++
+		}
+		h.last, h.at, h.attempt = s, fromMillis(at), attempt
+		all[recipient] = h
+	}
+	rows, err := l.store.read().QueryContext(ctx, `
+		WITH RECURSIVE line (id, parent_id) AS (
+			SELECT id, parent_id FROM batches WHERE id = $1
+			UNION SELECT b.id, b.parent_id FROM batches b JOIN line ON b.id = line.parent_id)
+		SELECT a.id, a.members, a.answer, a.closed_at FROM attempts a JOIN line ON a.batch_id = line.id
+		WHERE a.answer IS NOT NULL ORDER BY a.id`, batch)
+	if err != nil {
+		return nil, fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			attempt, closed int64
+			cell, answer    []byte
+		)
+		if err := rows.Scan(&attempt, &cell, &answer, &closed); err != nil {
+			return nil, fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+		}
+		members, err := decodeMembers(cell)
+		if err != nil {
+			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
+		}
+		if err := unpackAnswer(answer, members, func(recipient int64, s Said) { hear(recipient, attempt, closed, s) }); err != nil {
+			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+	}
+	single, err := l.store.read().QueryContext(ctx, `
+		SELECT m.recipient_id, m.attempt_id, m.provider_id, m.status, m.price, m.parts, a.closed_at
+		FROM batches b CROSS JOIN recipients r JOIN messages m ON m.recipient_id = r.id JOIN attempts a ON a.id = m.attempt_id
+		WHERE b.id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id ORDER BY m.recipient_id, m.attempt_id`, batch)
+	if err != nil {
+		return nil, fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+	}
+	defer single.Close()
+	for single.Next() {
+		var (
+			recipient, attempt, closed int64
+			s                          Said
+		)
+		if err := single.Scan(&recipient, &attempt, &s.ProviderID, &s.Status, &s.Price, &s.Parts, &closed); err != nil {
+			return nil, fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+		}
+		hear(recipient, attempt, closed, s)
+	}
+	if err := single.Err(); err != nil {
+		return nil, fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+	}
+	return all, nil
 }
 
 // NextDue is when the earliest batch of a campaign that waits may leave; zero

@@ -1,0 +1,48 @@
+-- Unknown outcomes are found out: what an answer said lies packed beside its
+-- attempt, and an attempt knows whom it has still to find, and whom history
+-- showed absent.
+
+-- +goose Up
+
+-- What the answer said of each member (see answers.go). Until now a row of
+-- messages each; those stay readable.
+ALTER TABLE attempts ADD COLUMN answer BLOB;
+-- Members whose outcome is to be found out, as runs; NULL: none.
+ALTER TABLE attempts ADD COLUMN unresolved BLOB;
+-- Members whom history showed absent, and who went back to pending; evidence of
+-- them is late evidence. NULL: none.
+ALTER TABLE attempts ADD COLUMN absent BLOB;
+-- From when the settling time counts, how often history was read in vain, and
+-- whether the last look found a part of the attempt.
+ALTER TABLE attempts ADD COLUMN settles_from INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE attempts ADD COLUMN part_found INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX attempts_unresolved ON attempts (channel, settles_from) WHERE unresolved IS NOT NULL;
+CREATE INDEX attempts_absent ON attempts (channel, settles_from) WHERE absent IS NOT NULL;
+UPDATE attempts SET unresolved = members, settles_from = closed_at WHERE state = 3;
+
+-- The batch that its recipients come from (0: the plan), whether they were in an
+-- attempt whose outcome was unknown, and how many passing refusals they have
+-- behind them.
+ALTER TABLE batches ADD COLUMN parent_id INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batches ADD COLUMN resend INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE batches ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+
+-- Recipients whom the provider accepted more than once, as evidence that came
+-- late has shown: one row for each message too many.
+CREATE TABLE duplicates (
+    recipient_id INTEGER NOT NULL,
+    attempt_id   INTEGER NOT NULL,
+    campaign_id  INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    PRIMARY KEY (recipient_id, attempt_id)
+) WITHOUT ROWID;
+CREATE INDEX duplicates_campaign ON duplicates (campaign_id);
+
+-- Why resends wait for a person ('': they do not), who reads history and until
+-- when, and why it could not be read.
+ALTER TABLE channels ADD COLUMN stopped TEXT NOT NULL DEFAULT '';
+ALTER TABLE channels ADD COLUMN look_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE channels ADD COLUMN look_until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN looked_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE channels ADD COLUMN look_error TEXT NOT NULL DEFAULT '';
