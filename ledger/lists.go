@@ -142,6 +142,11 @@ func (w *ListWriter) write(ctx context.Context, cells []contactCells) error {
 		if err != nil {
 			return err
 		}
+		_, err = tx.exec.ExecContext(ctx, `UPDATE lists SET first_id = CASE WHEN first_id = 0 THEN $1 ELSE first_id END, last_id = $2 WHERE id = $3`,
+			first, first+int64(len(cells))-1, w.id)
+		if err != nil {
+			return fmt.Errorf("writing the list: %w", err)
+		}
 		return w.l.store.insert(ctx, tx, rows{
 			table: "contacts", n: len(cells),
 			columns: []column{counts("id", first), same("list_id", w.id), differs("line"), differs("phone"), differs("data")},
@@ -198,7 +203,8 @@ func (w *ListWriter) Abort(ctx context.Context) error {
 // dropList deletes a list that is out of sight and its contacts, in pieces, so
 // that nobody waits long for the writer.
 func (l *Ledger) dropList(ctx context.Context, id int64) error {
-	if err := l.deleteInPieces(ctx, `DELETE FROM contacts WHERE id IN (SELECT id FROM contacts WHERE list_id = $1 ORDER BY id LIMIT 20000)`, id); err != nil {
+	if err := l.deleteInPieces(ctx, `DELETE FROM contacts WHERE id IN (SELECT k.id FROM lists i JOIN contacts k ON k.id BETWEEN i.first_id AND i.last_id
+		WHERE i.id = $1 AND k.list_id = i.id ORDER BY k.id LIMIT 20000)`, id); err != nil {
 		return fmt.Errorf("removing the contacts of list %d: %w", id, err)
 	}
 	err := l.store.write(ctx, func(tx *tx) error {
@@ -394,16 +400,19 @@ func (l *Ledger) EachContact(ctx context.Context, list int64, fn func(*campaign.
 	if err != nil {
 		return err
 	}
-	after := int64(0)
+	var from, to int64
+	if err := l.store.read().QueryRowContext(ctx, `SELECT first_id, last_id FROM lists WHERE id = $1`, list).Scan(&from, &to); err != nil {
+		return fmt.Errorf("reading list %d: %w", list, err)
+	}
 	for {
-		n, last, err := l.someContacts(ctx, list, after, columns, fn)
+		n, last, err := l.someContacts(ctx, list, from, to, columns, fn)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
 			return nil
 		}
-		after = last
+		from = last + 1
 	}
 }
 
@@ -412,11 +421,11 @@ const stretch = 1000
 
 // someContacts reads a stretch of a list: a read that stays open for the whole
 // of a large list would keep SQLite from checkpointing.
-func (l *Ledger) someContacts(ctx context.Context, list, after int64, columns *campaign.Columns, fn func(*campaign.Contact) error) (n int, last int64, err error) {
+func (l *Ledger) someContacts(ctx context.Context, list, from, to int64, columns *campaign.Columns, fn func(*campaign.Contact) error) (n int, last int64, err error) {
 	var cells sql.NullString
 	err = l.store.read().QueryRowContext(ctx, `SELECT string_agg(s.cell, $3) FROM
-		(SELECT `+contactColumn+` AS cell FROM contacts k WHERE k.list_id = $1 AND k.id > $2 ORDER BY k.id LIMIT $4) AS s`,
-		list, after, recordSeparator, stretch).Scan(&cells)
+		(SELECT `+contactColumn+` AS cell FROM contacts k WHERE k.list_id = $1 AND k.id BETWEEN $2 AND $5 ORDER BY k.id LIMIT $4) AS s`,
+		list, from, recordSeparator, stretch, to).Scan(&cells)
 	if err != nil {
 		return 0, 0, fmt.Errorf("reading list %d: %w", list, err)
 	}

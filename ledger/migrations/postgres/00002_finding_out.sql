@@ -46,3 +46,11 @@ ALTER TABLE channels ADD COLUMN look_by TEXT NOT NULL DEFAULT '';
 ALTER TABLE channels ADD COLUMN look_until BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN looked_at BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE channels ADD COLUMN look_error TEXT NOT NULL DEFAULT '';
+
+-- The contacts of a list lie from here to there, perhaps among others: no index
+-- on millions of rows is needed to find them.
+ALTER TABLE lists ADD COLUMN first_id BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE lists ADD COLUMN last_id BIGINT NOT NULL DEFAULT 0;
+UPDATE lists SET first_id = COALESCE((SELECT min(k.id) FROM contacts k WHERE k.list_id = lists.id), 0),
+                 last_id = COALESCE((SELECT max(k.id) FROM contacts k WHERE k.list_id = lists.id), 0);
+DROP INDEX contacts_list;
