@@ -1,0 +1,407 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// Evidence says from where an outcome is known. The numbers are stored.
+type Evidence int
+
+// The kinds of evidence.
+const (
+	FromAnswer   Evidence = 1
+	FromHistory  Evidence = 2
+	FromReceipt  Evidence = 3
+	FromOperator Evidence = 4
+)
+
+// Outcome is what became of one member of an attempt.
+type Outcome struct {
+	Recipient  int64
+	State      campaign.RecipientState // Accepted, Rejected, Unknown, or Pending to be sent again
+	Reason     string                  // the provider's status when it is not a success
+	ProviderID string
+	Status     string // as the provider spelt it
+	Price      campaign.Micros
+	Parts      int
+}
+
+// Answer is what a request came to.
+type Answer struct {
+	// Outcomes has exactly one entry for every member of the attempt, in the
+	// same order.
+	Outcomes []Outcome
+	Currency string
+	// Pause, when not empty, pauses the campaign with this reason.
+	Pause string
+	// RetryAfter is how long pending members wait at least.
+	RetryAfter time.Duration
+	// Brake is the share of refusals among the first 1,000 answers, 0 to 1,
+	// beyond which the campaign is paused; 0 is no brake.
+	Brake float64
+}
+
+// ErrClosedAttempt says that the attempt's outcome is on record already.
+var ErrClosedAttempt = errors.New("the attempt is closed already")
+
+// CloseAnswered records the outcomes of all members in one transaction.
+func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) error {
+	if len(ans.Outcomes) != len(a.Members) {
+		return fmt.Errorf("attempt %d carries %d recipients and %d outcomes were given", a.ID, len(a.Members), len(ans.Outcomes))
+	}
+	c := closing{to: attemptAnswered, answer: packAnswer(ans.Outcomes)}
+	for _, o := range ans.Outcomes {
+		if o.State == campaign.Unknown {
+			c.unresolved = append(c.unresolved, o.Recipient)
+		}
+	}
+	return l.store.write(ctx, func(tx *tx) error {
+		state, now, late, err := l.closing(ctx, tx, a, c)
+		if err != nil {
+			return err
+		}
+		if err := l.writeOutcomes(ctx, tx, a, ans.Outcomes, late); err != nil {
+			return err
+		}
+		var spent, kept campaign.Micros
+		answers, refusals, unknown := 0, 0, 0
+		for i, o := range ans.Outcomes {
+			switch o.State {
+			case campaign.Accepted:
+				spent += o.Price
+				answers++
+			case campaign.Rejected:
+				answers++
+				refusals++
+			case campaign.Unknown:
+				kept += quotedOf(a, i)
+				unknown++
+			}
+		}
+		refusalBrake, err := l.settleSpend(ctx, tx, a, ans, spent, kept, answers, refusals)
+		if err != nil {
+			return err
+		}
+		// An answer that leaves everybody unknown says no more than none.
+		if err := l.setStreak(ctx, tx, a.claim.Campaign, unknown == len(ans.Outcomes)); err != nil {
+			return err
+		}
+		pause := ans.Pause
+		if pause == "" {
+			pause = refusalBrake
+		}
+		return l.reopen(ctx, tx, a, state, now+ans.RetryAfter.Milliseconds(), pause)
+	})
+}
+
+func quotedOf(a *Attempt, i int) campaign.Micros {
+	return quotedFor(a.claim, a.Members[i:i+1])
+}
+
+// writeOutcomes moves the members and writes what the provider said of them.
+func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes []Outcome, late bool) error {
+	type group struct {
+		state  campaign.RecipientState
+		reason string
+	}
+	groups := map[group][]int64{}
+	for i, o := range outcomes {
+		if o.Recipient != a.Members[i] {
+			return fmt.Errorf("attempt %d: outcome %d is of recipient %d, want %d", a.ID, i, o.Recipient, a.Members[i])
+		}
+		// Members of an open attempt are pending already.
+		if o.State != campaign.Pending || late {
+			g := group{o.State, o.Reason}
+			groups[g] = append(groups[g], o.Recipient)
+		}
+	}
+	// The rare groups by id; then the most frequent one, as a rule the
+	// accepted, in one statement over what is left of the batch.
+	var most group
+	for g, ids := range groups {
+		if len(ids) > len(groups[most]) {
+			most = g
+		}
+	}
+	left := len(outcomes) // of the batch's pending recipients, once the rare groups have moved
+	for g, ids := range groups {
+		if g == most {
+			continue
+		}
+		if err := setRecipients(ctx, tx, ids, g.state, g.reason, cameFrom(g.state)...); err != nil {
+			return err
+		}
+		left -= len(ids)
+	}
+	switch ids := groups[most]; {
+	case len(ids) == 0:
+		return nil
+	case a.whole && !late && len(ids) == left:
+		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1, reason = $2
+			WHERE id BETWEEN (SELECT first_id FROM batches WHERE id = $3) AND (SELECT last_id FROM batches WHERE id = $3)
+			  AND batch_id = $3 AND state = 0`,
+			int(most.state), nullString(most.reason), a.Batch)
+		if err != nil {
+			return fmt.Errorf("moving recipients to %s: %w", most.state, err)
+		}
+		return nil
+	default:
+		return setRecipients(ctx, tx, ids, most.state, most.reason, cameFrom(most.state)...)
+	}
+}
+
+// cameFrom is where a member stands when its outcome is written: pending, or
+// unknown when the answer came after the sweeper.
+func cameFrom(to campaign.RecipientState) []campaign.RecipientState {
+	switch to {
+	case campaign.Unknown:
+		return []campaign.RecipientState{campaign.Pending}
+	case campaign.Pending:
+		return []campaign.RecipientState{campaign.Unknown}
+	}
+	return []campaign.RecipientState{campaign.Pending, campaign.Unknown}
+}
+
+// settleSpend turns the attempt's reservation into what was really charged and
+// returns the reason for which the refusal brake pauses, if it does.
+func (l *Ledger) settleSpend(ctx context.Context, tx *tx, a *Attempt, ans Answer, spent, kept campaign.Micros, answers, refusals int) (string, error) {
+	var seen, refused, total int
+	err := tx.exec.QueryRowContext(ctx, `SELECT answers, refusals, total FROM campaigns WHERE id = $1`, a.Campaign).Scan(&seen, &refused, &total)
+	if err != nil {
+		return "", fmt.Errorf("reading campaign %d: %w", a.Campaign, err)
+	}
+	pause := ""
+	counted, countedRefusals := 0, 0
+	if room := brakeAnswers - seen; room > 0 && answers > 0 {
+		counted, countedRefusals = answers, refusals
+		if answers > room { // only the first of them count
+			counted, countedRefusals = room, 0
+			n := 0
+			for _, o := range ans.Outcomes {
+				if n == room {
+					break
+				}
+				if o.State == campaign.Accepted || o.State == campaign.Rejected {
+					n++
+				}
+				if o.State == campaign.Rejected {
+					countedRefusals++
+				}
+			}
+		}
+		if n := a.claim.Campaign.Plan.Sendable; n > 0 {
+			total = n
+		}
+		limit := ans.Brake * float64(min(brakeAnswers, max(total, 1)))
+		if ans.Brake > 0 && float64(refused+countedRefusals) > limit {
+			pause = fmt.Sprintf(refusalsReason+"%d of the first %d answers were refusals, more than %.0f %%", refused+countedRefusals, seen+counted, ans.Brake*100)
+		}
+	}
+	_, err = tx.exec.ExecContext(ctx, `UPDATE campaigns SET spent = spent + $1, reserved = reserved - $2, answers = answers + $3, refusals = refusals + $4,
+		currency = CASE WHEN currency = '' THEN $5 ELSE currency END WHERE id = $6`,
+		int64(spent), int64(a.Reserved-kept), counted, countedRefusals, ans.Currency, a.Campaign)
+	if err != nil {
+		return "", fmt.Errorf("settling the spend: %w", err)
+	}
+	return pause, nil
+}
+
+// closing is the end of an attempt.
+type closing struct {
+	to         int
+	note       string
+	answer     []byte  // packed
+	unresolved []int64 // members whose outcome is to be found out
+}
+
+// closing locks campaign and attempt and marks the attempt. An attempt that a
+// sweeper found open and took for unknown may still be answered, late.
+func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, c closing) (state campaign.State, now int64, late bool, err error) {
+	if state, err = l.lockCampaign(ctx, tx, a.Campaign); err != nil {
+		return "", 0, false, err
+	}
+	if now, err = l.now(ctx, tx); err != nil {
+		return "", 0, false, err
+	}
+	var from int
+	if err := tx.exec.QueryRowContext(ctx, `SELECT state FROM attempts WHERE id = $1`, a.ID).Scan(&from); err != nil {
+		return "", 0, false, fmt.Errorf("reading attempt %d: %w", a.ID, err)
+	}
+	late = from == attemptUnknown && c.to == attemptAnswered
+	if from != attemptOpen && !late {
+		return "", 0, false, ErrClosedAttempt
+	}
+	_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET state = $1, closed_at = $2, note = $3, answer = $4, unresolved = $5, settles_from = $2 WHERE id = $6`,
+		c.to, now, c.note, nullBytes(c.answer), nullBytes(encodeMembers(c.unresolved)), a.ID)
+	if err != nil {
+		return "", 0, false, fmt.Errorf("closing attempt %d: %w", a.ID, err)
+	}
+	return state, now, late, nil
+}
+
+// reopen recounts the batch of a closed attempt, and makes it ready again when
+// somebody is pending. A pause reason, when not empty, pauses the campaign if
+// there is anybody left to hold back.
+func (l *Ledger) reopen(ctx context.Context, tx *tx, a *Attempt, state campaign.State, dueAt int64, pause string) error {
+	pending, err := recount(ctx, tx, a.Batch)
+	if err != nil {
+		return err
+	}
+	to := batchSettled
+	if pending > 0 {
+		to = batchReady
+	}
+	_, err = tx.exec.ExecContext(ctx, `UPDATE batches SET state = $1, due_at = $2, dispatched_at = 0, lease_until = 0, lease_by = '' WHERE id = $3`, to, dueAt, a.Batch)
+	if err != nil {
+		return fmt.Errorf("giving batch %d back: %w", a.Batch, err)
+	}
+	switch {
+	case state == campaign.Cancelling:
+		if err := withdraw(ctx, tx, a.Campaign); err != nil {
+			return err
+		}
+	case state == campaign.Sending && pause != "":
+		var left bool
+		err := tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches WHERE campaign_id = $1 AND state <> 2)`, a.Campaign).Scan(&left)
+		if err != nil {
+			return fmt.Errorf("asking what is left of campaign %d: %w", a.Campaign, err)
+		}
+		if left {
+			return l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: pause, Actor: "postrider"})
+		}
+	}
+	return l.finishIfDone(ctx, tx, a.Campaign)
+}
+
+// setStreak counts unknown attempts in a row on a channel of an account.
+func (l *Ledger) setStreak(ctx context.Context, tx *tx, c *Campaign, unknown bool) error {
+	if !unknown {
+		_, err := tx.exec.ExecContext(ctx, `UPDATE channels SET unknown_streak = 0
+			WHERE provider_url = $1 AND provider_user = $2 AND channel = $3 AND unknown_streak <> 0`, c.Provider.URL, c.Provider.User, string(c.Channel))
+		if err != nil {
+			return fmt.Errorf("releasing the channel's brake: %w", err)
+		}
+		return nil
+	}
+	_, err := tx.exec.ExecContext(ctx, `INSERT INTO channels (provider_url, provider_user, channel, unknown_streak) VALUES ($1, $2, $3, 1)
+		ON CONFLICT (provider_url, provider_user, channel) DO UPDATE SET unknown_streak = channels.unknown_streak + 1`,
+		c.Provider.URL, c.Provider.User, string(c.Channel))
+	if err != nil {
+		return fmt.Errorf("pulling the channel's brake: %w", err)
+	}
+	return nil
+}
+
+// CloseNotSent records that nothing of the request reached the provider: its
+// members stay pending and may leave again after wait. A pause reason, when
+// not empty, pauses the campaign.
+func (l *Ledger) CloseNotSent(ctx context.Context, a *Attempt, note string, wait time.Duration, pause string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptNotSent, note: note})
+		if err != nil {
+			return err
+		}
+		if err := unreserve(ctx, tx, a.Campaign, a.Reserved); err != nil {
+			return err
+		}
+		return l.reopen(ctx, tx, a, state, now+wait.Milliseconds(), pause)
+	})
+}
+
+func unreserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros) error {
+	if _, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET reserved = reserved - $1 WHERE id = $2`, int64(amount), id); err != nil {
+		return fmt.Errorf("giving a reservation back: %w", err)
+	}
+	return nil
+}
+
+// CloseUnknown records that nobody knows whether the request was accepted. Its
+// members are unknown until they are found out; the reservation stays.
+func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptUnknown, note: note, unresolved: a.Members})
+		if err != nil {
+			return err
+		}
+		if err := setRecipients(ctx, tx, a.Members, campaign.Unknown, "", campaign.Pending); err != nil {
+			return err
+		}
+		if err := l.setStreak(ctx, tx, a.claim.Campaign, true); err != nil {
+			return err
+		}
+		return l.reopen(ctx, tx, a, state, now, "")
+	})
+}
+
+// CloseRefused records that the provider refused the request as a whole (400
+// or 413). A batch of several is halved into two new ones; a recipient who
+// stands alone is rejected with the code, and counts for the refusal brake as
+// in Answer.
+func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string, brake float64) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptRefused, note: note})
+		if err != nil {
+			return err
+		}
+		if err := l.setStreak(ctx, tx, a.claim.Campaign, false); err != nil {
+			return err
+		}
+		if len(a.Members) == 1 {
+			if err := setRecipients(ctx, tx, a.Members, campaign.Rejected, code, campaign.Pending); err != nil {
+				return err
+			}
+			alone := Answer{Outcomes: []Outcome{{Recipient: a.Members[0], State: campaign.Rejected}}, Brake: brake}
+			pause, err := l.settleSpend(ctx, tx, a, alone, 0, 0, 1, 1)
+			if err != nil {
+				return err
+			}
+			return l.reopen(ctx, tx, a, state, now, pause)
+		}
+		if err := unreserve(ctx, tx, a.Campaign, a.Reserved); err != nil {
+			return err
+		}
+		first, err := takeIDs(ctx, tx, "batch", 2)
+		if err != nil {
+			return err
+		}
+		half := len(a.Members) / 2
+		for i, members := range [][]int64{a.Members[:half], a.Members[half:]} {
+			id := first + int64(i)
+			_, err := tx.exec.ExecContext(ctx, `
+				INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts, first_id, last_id)
+				SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $5, $6 FROM batches WHERE id = $4`,
+				id, batchReady, now, a.Batch, members[0], members[len(members)-1])
+			if err != nil {
+				return fmt.Errorf("halving batch %d: %w", a.Batch, err)
+			}
+			if err := moveToBatch(ctx, tx, members, id); err != nil {
+				return err
+			}
+			if _, err := recount(ctx, tx, id); err != nil {
+				return err
+			}
+		}
+		return l.reopen(ctx, tx, a, state, now, "")
+	})
+}
+
+func moveToBatch(ctx context.Context, tx *tx, members []int64, batch int64) error {
+	const chunk = 500
+	for start := 0; start < len(members); start += chunk {
+		part := members[start:min(start+chunk, len(members))]
+		args := []any{batch}
+		for _, id := range part {
+			args = append(args, id)
+		}
+		if _, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET batch_id = $1 WHERE id IN (`+placeholders(2, len(part))+`)`, args...); err != nil {
+			return fmt.Errorf("moving recipients to batch %d: %w", batch, err)
+		}
+	}
+	return nil
+}
+
