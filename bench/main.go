@@ -12,6 +12,8 @@
 // seconds, rows a second, peak memory, and ratios. Run it with
 //
 //	go run ./bench -rows 1000000
+//
+// With -look it measures reading the provider's history instead.
 package main
 
 import (
@@ -22,6 +24,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +68,7 @@ func run() error {
 	runs := flag.Int("runs", 3, "runs of each; the median counts")
 	only := flag.String("only", "", "bare, naive or postrider; all when empty")
 	postgres := flag.Bool("postgres", false, "postrider on PostgreSQL instead of SQLite")
+	looks := flag.Bool("look", false, "measure reading the provider's history instead")
 	role := flag.String("role", "", "internal: what a child process does")
 	flag.Parse()
 	switch *role {
@@ -73,6 +77,9 @@ func run() error {
 		return provider()
 	default:
 		return child(*role)
+	}
+	if *looks {
+		return compareLooks(*rows, *runs)
 	}
 	return compare(*rows, *runs, *only, *postgres)
 }
@@ -84,6 +91,7 @@ func child(role string) error {
 		return err
 	}
 	contenders := map[string]func(context.Context, job) (result, error){"bare": bare, "naive": naive, "postrider": postrider}
+	maps.Copy(contenders, lookers)
 	if p := os.Getenv("BENCH_CPUPROFILE"); p != "" {
 		f, err := os.Create(p + "." + role)
 		if err != nil {
@@ -191,47 +199,14 @@ func contend(role string, j job, postgres bool) (result, error) {
 			return r, err
 		}
 	}
-	self, err := os.Executable()
+	base, end, err := startProvider()
 	if err != nil {
 		return r, err
 	}
-	p := exec.Command(self, "-role", "provider")
-	hold, err := p.StdinPipe()
-	if err != nil {
+	defer end()
+	j.BaseURL = base
+	if err := measure(role, j, &r); err != nil {
 		return r, err
-	}
-	out, err := p.StdoutPipe()
-	if err != nil {
-		return r, err
-	}
-	p.Stderr = os.Stderr
-	if err := p.Start(); err != nil {
-		return r, err
-	}
-	defer func() { hold.Close(); p.Wait() }() //nolint:errcheck // it ends with its stdin
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return r, fmt.Errorf("starting the provider: %w", err)
-	}
-	j.BaseURL = strings.TrimSpace(line)
-
-	c := exec.Command(self, "-role", role)
-	input, err := json.Marshal(j)
-	if err != nil {
-		return r, err
-	}
-	c.Stdin = strings.NewReader(string(input))
-	c.Stderr = os.Stderr
-	answer, err := c.Output()
-	if err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal(answer, &r); err != nil {
-		return r, err
-	}
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.PeakMB = float64(usage.Maxrss) / 1024
-		r.CPU = (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds()
 	}
 	stats, err := providerStats(j.BaseURL)
 	if err != nil {
@@ -241,6 +216,61 @@ func contend(role string, j job, postgres bool) (result, error) {
 		return r, fmt.Errorf("the provider counted %d accepted, %d twice, largest batch %d", stats.Accepted, stats.Again, stats.LargestBatch)
 	}
 	return r, nil
+}
+
+// startProvider starts the pretended provider and returns its base URL.
+func startProvider() (base string, end func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	p := exec.Command(self, "-role", "provider")
+	hold, err := p.StdinPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	p.Stderr = os.Stderr
+	if err := p.Start(); err != nil {
+		return "", nil, err
+	}
+	end = func() { hold.Close(); p.Wait() } //nolint:errcheck // it ends with its stdin
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		end()
+		return "", nil, fmt.Errorf("starting the provider: %w", err)
+	}
+	return strings.TrimSpace(line), end, nil
+}
+
+// measure runs one contender as a process of its own.
+func measure(role string, j job, r *result) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	c := exec.Command(self, "-role", role)
+	input, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	c.Stdin = strings.NewReader(string(input))
+	c.Stderr = os.Stderr
+	answer, err := c.Output()
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, r); err != nil {
+		return err
+	}
+	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.PeakMB = float64(usage.Maxrss) / 1024
+		r.CPU = (c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Seconds()
+	}
+	return nil
 }
 
 // writeAudience writes rows of an audience with ten columns, a tenth of the

@@ -325,7 +325,10 @@ func (q *call) pick(ch channel, find *search, p *page) []uint64 {
 // view returns the matching rows between two sequence numbers, sorted.
 func (q *call) view(ch channel, find *search, order HistoryOrder, desc bool, lo, hi uint64) []uint64 {
 	st, mode, now := &q.a.stores[ch], &q.s.history, q.now.Unix()
-	key := fmt.Sprint(find, order, desc, lo, hi, st.version, now, mode.DueDates)
+	key := fmt.Sprint(find, order, desc, lo, hi, st.version, mode.DueDates)
+	if len(find.fields) > 0 || find.by == "status" { // a status changes with time
+		key += fmt.Sprint(" ", now)
+	}
 	if v := q.a.views[ch]; v != nil && v.key == key {
 		return v.seqs
 	}
