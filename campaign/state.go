@@ -13,7 +13,7 @@ const (
 	Paused     State = "paused"     // nothing leaves until resumed; the reason says why
 	Cancelling State = "cancelling" // nothing more leaves; what is in flight is being found out
 	Cancelled  State = "cancelled"  // final
-	Completed  State = "completed"  // final: every recipient has a final state
+	Completed  State = "completed"  // final: every recipient has a final state; its refused ones may be tried again
 	Failed     State = "failed"     // final: the plan could not be made or quoted; nothing left
 )
 
@@ -30,6 +30,7 @@ var moves = map[State][]State{
 	Sending:    {Paused, Cancelling, Completed},
 	Paused:     {Scheduled, Sending, Cancelling},
 	Cancelling: {Cancelled},
+	Completed:  {Sending}, // refused recipients are tried again on demand
 }
 
 // CanMove reports whether a campaign may go from one state to another.
@@ -42,8 +43,9 @@ func CanMove(from, to State) bool {
 	return false
 }
 
-// Final reports whether a campaign in this state never changes again.
-func (s State) Final() bool { return len(moves[s]) == 0 }
+// Final reports whether a campaign in this state has ended. Only a person can
+// change that: see Completed in moves.
+func (s State) Final() bool { return s == Completed || s == Cancelled || s == Failed }
 
 func (s State) String() string { return string(s) }
 
@@ -85,7 +87,10 @@ var recipientMoves = map[RecipientState][]RecipientState{
 	Pending:  {Unknown, Accepted, Rejected, Suppressed, RecipientCancelled},
 	Unknown:  {Pending, Accepted, Rejected, RecipientCancelled},
 	Accepted: {Delivered, Undelivered, RecipientCancelled},
-	Rejected: {Pending},
+	// Evidence that an earlier message was accepted wins, however late it comes.
+	Rejected:           {Pending, Accepted},
+	Suppressed:         {Accepted},
+	RecipientCancelled: {Accepted},
 	// A receipt may say "temporarily failed" first and "delivered" later.
 	Undelivered: {Delivered},
 }

@@ -29,6 +29,8 @@ type Dispatcher struct {
 	// Again is the age at which a dispatch nobody has claimed is given up and
 	// made anew; 60 s when 0. A Redis that was flushed is noticed at once.
 	Again time.Duration
+	// Settle is how long the provider's history may lag behind; see Reconciler.
+	Settle time.Duration
 	// TaskTimeout is how long a worker may hold a task; see Worker.
 	TaskTimeout time.Duration
 
@@ -53,10 +55,20 @@ func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
 	if lost > 0 {
 		d.Log.Warn("attempts were found open and are unknown now", "attempts", lost)
 	}
+	paused, err := d.Ledger.PauseStopped(ctx)
+	for _, id := range paused {
+		d.Log.Error("a campaign waits for nothing but resends that duplicates have stopped, and is paused", "campaign", id)
+	}
+	if err != nil {
+		return 0, err
+	}
 	if err := d.noticeFlush(ctx); err != nil {
 		return 0, err
 	}
 	if err := d.housekeeping(ctx); err != nil {
+		return 0, err
+	}
+	if err := d.looks(ctx); err != nil {
 		return 0, err
 	}
 	total := 0
@@ -68,6 +80,25 @@ func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
 		}
 	}
 	return total, nil
+}
+
+// looks enqueues a look into history for every channel that has something to be
+// found out.
+func (d *Dispatcher) looks(ctx context.Context) error {
+	due, err := d.Ledger.LooksDue(ctx, d.Settle)
+	if err != nil {
+		return err
+	}
+	for _, look := range due {
+		task, err := newLookTask(d.Ledger.ID(), look, time.Now())
+		if err != nil {
+			return err
+		}
+		if _, err = d.Queue.EnqueueContext(ctx, task); err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+			return fmt.Errorf("enqueueing a look into the history of %s: %w", look.Channel, err)
+		}
+	}
+	return nil
 }
 
 // housekeeping enqueues the control task of this stretch of time, unless

@@ -115,13 +115,14 @@ type job struct {
 	content  *campaign.Content
 	urls     []string // of the files, at the provider
 	messages []outgoing
+	tries    int       // passing refusals that its recipients have behind them
 	permit   time.Time // when the rate budget let it go
 }
 
 // prepare renders the batch, uploads its files and waits for the rate budget.
 // On an error the batch goes back to the ledger for wait.
 func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.Duration, error) {
-	j := &job{content: &claim.Campaign.Content}
+	j := &job{content: &claim.Campaign.Content, tries: claim.Tries}
 	r, err := campaign.NewRenderer(j.content, claim.Campaign.Plan.Limits)
 	if err != nil {
 		return nil, 0, &pauseError{"plan: what was approved cannot be rendered any more: " + err.Error()}
@@ -305,7 +306,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	switch {
 	case err == nil:
 	case errors.Is(err, ledger.ErrLostLease), errors.Is(err, ledger.ErrNotSending), errors.Is(err, ledger.ErrBudget),
-		errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrNobody):
+		errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrStopped), errors.Is(err, ledger.ErrNobody):
 		return nil // it is on record
 	default:
 		return s.giveUp(ctx, claim, log, 0, err)
@@ -376,7 +377,7 @@ func (s *Sender) record(ctx context.Context, a *ledger.Attempt, j *job, answer *
 // close turns the answer, or its absence, into the attempt's record.
 func (s *Sender) close(ctx context.Context, a *ledger.Attempt, j *job, answer *answer, sendErr error, log *slog.Logger) error {
 	if sendErr == nil {
-		return s.Ledger.CloseAnswered(ctx, a, s.read(a.Number, j, answer))
+		return s.Ledger.CloseAnswered(ctx, a, s.read(j, answer))
 	}
 	var ce *clicksend.Error
 	if !errors.As(sendErr, &ce) {
@@ -413,11 +414,11 @@ func backoff(number int) time.Duration {
 	return min(time.Second<<min(number-1, 6), time.Minute)
 }
 
-// maxPassing is after how many attempts a passing refusal is final.
+// maxPassing is how many refusals that pass are final in the end.
 const maxPassing = 10
 
 // read turns the answer's rows into outcomes, one for every message.
-func (s *Sender) read(number int, j *job, answer *answer) ledger.Answer {
+func (s *Sender) read(j *job, answer *answer) ledger.Answer {
 	out := ledger.Answer{Outcomes: make([]ledger.Outcome, len(j.messages)), Currency: answer.currency, Brake: s.RefusalBrake}
 	rows := match(j.messages, answer.rows)
 	for i, m := range j.messages {
@@ -432,7 +433,7 @@ func (s *Sender) read(number int, j *job, answer *answer) ledger.Answer {
 		switch r.Verdict() {
 		case clicksend.Accepted:
 			o.State = campaign.Accepted
-			if slices.ContainsFunc(r.Unread, func(field string) bool { return strings.HasSuffix(field, "price") }) {
+			if unreadPrice(r.Unread) {
 				o.Price = m.quoted // it costs something, and the row does not let us read what
 			}
 		case clicksend.Refused:
@@ -441,17 +442,21 @@ func (s *Sender) read(number int, j *job, answer *answer) ledger.Answer {
 			o.State, o.Price, o.Status = campaign.Pending, 0, ""
 			out.Pause = pauseReason(r.Status)
 		case clicksend.Passing:
-			if number >= maxPassing {
+			if j.tries+1 >= maxPassing {
 				o.State, o.Reason, o.Price = campaign.Rejected, string(r.Status), 0
 				break
 			}
-			o.State, o.Price, o.Status = campaign.Pending, 0, ""
-			out.RetryAfter = 30 * time.Second
+			o.State, o.Price, o.Status, o.Passing = campaign.Pending, 0, "", true
 		default: // unknown, or to be looked for first
 			o.State, o.Reason, o.Price = campaign.Unknown, string(r.Status), 0
 		}
 	}
 	return out
+}
+
+// unreadPrice reports whether a row costs something that it does not let us read.
+func unreadPrice(unread []string) bool {
+	return slices.ContainsFunc(unread, func(field string) bool { return strings.HasSuffix(field, "price") })
 }
 
 // pauseReason says in words what a status of the whole account means.

@@ -162,7 +162,7 @@ func TestEveryStatusHasItsConsequence(t *testing.T) {
 		reasons = append(reasons, row.State.String()+" "+row.Reason)
 		return nil
 	}))
-	r.equal(reasons, []string{"accepted ", "unknown INTERNAL_ERROR", "unknown THROTTLED", "rejected INVALID_RECIPIENT", "pending ", "unknown NEVER_HEARD_OF", "unknown "})
+	r.equal(reasons, []string{"accepted ", "unknown INTERNAL_ERROR", "unknown THROTTLED", "rejected INVALID_RECIPIENT", "unknown NEVER_HEARD_OF", "unknown ", "pending "})
 	at, err := r.l.NextDue(r.ctx, c.ID)
 	r.ok(err)
 	if wait := time.Until(at); wait < 20*time.Second {

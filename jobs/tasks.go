@@ -7,6 +7,7 @@ package jobs
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -21,6 +22,30 @@ const TypeSend = "batch:send"
 // TypeHousekeeping is the asynq task type of what need not happen at once:
 // discarding what interrupted imports and plans left behind.
 const TypeHousekeeping = "control:housekeeping"
+
+// TypeReconcile is the asynq task type of a look into a channel's history.
+const TypeReconcile = "control:reconcile"
+
+// lookSlot is how long a look's task id stands in the way of the next one.
+const lookSlot = 2 * time.Second
+
+// newLookTask makes the task of a look that is due. Its id holds back others for
+// a moment only: the ledger decides who looks.
+func newLookTask(ledgerID string, d ledger.LookDue, at time.Time) (*asynq.Task, error) {
+	payload, err := json.Marshal(lookPayload{URL: d.Provider.URL, User: d.Provider.User, Channel: d.Channel})
+	if err != nil {
+		return nil, err
+	}
+	account := fnv.New32a()
+	fmt.Fprint(account, d.Provider.URL, " ", d.Provider.User) //nolint:errcheck // a hash takes everything
+	return asynq.NewTask(TypeReconcile, payload,
+		asynq.TaskID(fmt.Sprintf("%s-look-%s-%x-%d", ledgerID, d.Channel, account.Sum32(), at.UnixNano()/int64(lookSlot))),
+		asynq.Queue(ControlQueue(ledgerID)), asynq.MaxRetry(1), asynq.Timeout(lookTimeout), asynq.Retention(lookSlot)), nil
+}
+
+// lookTimeout is how long a look may take, at a request a second over a hundred
+// pages of history and more.
+const lookTimeout = 6 * time.Hour
 
 // housekeepingEvery is how often it happens, over all processes together.
 const housekeepingEvery = 30 * time.Second

@@ -17,8 +17,11 @@ import (
 // of letters that waits for its rate budget must not keep an SMS waiting.
 type Worker struct {
 	Sender *Sender
-	Redis  redis.UniversalClient
-	Log    *slog.Logger
+	// Reconciler finds out what became of batches whose answer was lost; nil
+	// leaves that to other processes.
+	Reconciler *Reconciler
+	Redis      redis.UniversalClient
+	Log        *slog.Logger
 	// Concurrency is how many batches of a channel one process has in hand at a
 	// time; 4 where a channel is missing.
 	Concurrency map[campaign.Channel]int
@@ -52,6 +55,9 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	mux := asynq.NewServeMux()
 	mux.HandleFunc(TypeHousekeeping, w.housekeep)
+	if w.Reconciler != nil {
+		mux.Handle(TypeReconcile, w.Reconciler)
+	}
 	return w.serve(ControlQueue(w.Sender.Ledger.ID()), n, mux)
 }
 

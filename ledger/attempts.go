@@ -62,6 +62,9 @@ var (
 	ErrBudget = errors.New("the spend cap is reached")
 	// ErrProbing: the channel waits for the answer of a probe batch.
 	ErrProbing = errors.New("the channel waits for the answer to a probe")
+	// ErrStopped: its recipients were sent to before, and resends on the channel
+	// wait until a person has looked at the duplicates.
+	ErrStopped = errors.New("resends on the channel are stopped")
 	// ErrNobody: every recipient has opted out meanwhile.
 	ErrNobody = errors.New("nobody is left in the batch")
 )
@@ -98,10 +101,9 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 			refused = ErrNotSending
 			return giveBack(ctx, tx, cl, now)
 		}
-		if probing, err := l.mustProbe(ctx, tx, cl); err != nil {
+		if refused, err = l.heldBack(ctx, tx, cl); err != nil {
 			return err
-		} else if probing {
-			refused = ErrProbing
+		} else if refused != nil {
 			return giveBack(ctx, tx, cl, now+time.Second.Milliseconds())
 		}
 		members, err := l.withoutOptedOut(ctx, tx, cl, b.Members)
@@ -166,25 +168,37 @@ func giveBack(ctx context.Context, tx *tx, cl *Claim, dueAt int64) error {
 	return nil
 }
 
-// mustProbe reports whether the channel's brake holds this attempt back.
-func (l *Ledger) mustProbe(ctx context.Context, tx *tx, cl *Claim) (bool, error) {
-	var streak int
+// heldBack reports why the channel does not let this attempt out now: its brake
+// waits for the answer to a probe, or its resends wait for a person. Nil when it
+// may go.
+func (l *Ledger) heldBack(ctx context.Context, tx *tx, cl *Claim) (why, err error) {
+	var (
+		streak  int
+		stopped string
+	)
 	p := cl.Campaign.Provider
-	err := tx.exec.QueryRowContext(ctx, `SELECT unknown_streak FROM channels WHERE provider_url = $1 AND provider_user = $2 AND channel = $3`+l.store.forUpdate(),
-		p.URL, p.User, string(cl.Campaign.Channel)).Scan(&streak)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && streak < streakBrake {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading the channel's brake: %w", err)
+	err = tx.exec.QueryRowContext(ctx, `SELECT unknown_streak, stopped FROM channels WHERE provider_url = $1 AND provider_user = $2 AND channel = $3`+l.store.forUpdate(),
+		p.URL, p.User, string(cl.Campaign.Channel)).Scan(&streak, &stopped)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the channel's brake: %w", err)
+	case cl.Resend && stopped != "":
+		return ErrStopped, nil
+	case streak < streakBrake:
+		return nil, nil
 	}
 	var open bool
 	err = tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts WHERE state = 0 AND channel = $1 AND provider_url = $2 AND provider_user = $3)`,
 		string(cl.Campaign.Channel), p.URL, p.User).Scan(&open)
 	if err != nil {
-		return false, fmt.Errorf("looking for a probe under way: %w", err)
+		return nil, fmt.Errorf("looking for a probe under way: %w", err)
 	}
-	return open, nil
+	if open {
+		return ErrProbing, nil
+	}
+	return nil, nil
 }
 
 // withoutOptedOut suppresses members who are on the suppression list now, and
@@ -301,17 +315,18 @@ func nullString(s string) any {
 	return s
 }
 
-// SweepAttempts turns into unknown every open attempt whose deadline has
-// passed and whose worker's lease has run out: the worker died between the
-// commit before the post and the record of the answer. It returns how many.
+// SweepAttempts turns into unknown every open attempt whose worker's lease has
+// run out: the worker died between the commit before the post and the record of
+// the answer, or cannot reach the database. The settling time counts from the
+// attempt's deadline. It returns how many.
 func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 	now, err := l.Now(ctx)
 	if err != nil {
 		return 0, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.members, a.reserved
+	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.members, a.reserved, a.deadline
 		FROM attempts a JOIN batches b ON b.id = a.batch_id
-		WHERE a.state = 0 AND a.deadline <= $1 AND b.lease_until <= $1 LIMIT 200`, now.UnixMilli())
+		WHERE a.state = 0 AND b.lease_until <= $1 LIMIT 200`, now.UnixMilli())
 	if err != nil {
 		return 0, fmt.Errorf("looking for attempts nobody answers for: %w", err)
 	}
@@ -320,13 +335,15 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 		var (
 			a       Attempt
 			members []byte
+			until   int64
 		)
-		if err := rows.Scan(&a.ID, &a.Batch, &a.Campaign, &a.Number, &members, &a.Reserved); err != nil {
+		if err := rows.Scan(&a.ID, &a.Batch, &a.Campaign, &a.Number, &members, &a.Reserved, &until); err != nil {
 			return 0, errors.Join(err, rows.Close())
 		}
 		if a.Members, err = decodeMembers(members); err != nil {
 			return 0, errors.Join(err, rows.Close())
 		}
+		a.Deadline = fromMillis(until)
 		dead = append(dead, &a)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
@@ -339,7 +356,7 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 			return n, err
 		}
 		a.claim = &Claim{Campaign: c}
-		switch err := l.CloseUnknown(ctx, a, "the worker was lost before it recorded the answer"); {
+		switch err := l.closeUnknown(ctx, a, "the worker was lost before it recorded the answer", a.Deadline); {
 		case err == nil:
 			n++
 		case !errors.Is(err, ErrClosedAttempt):

@@ -174,11 +174,10 @@ func TestMixedOutcomesAreRecordedInOneGo(t *testing.T) {
 			case 1:
 				return unknown(i)
 			case 2:
-				return pending(i)
+				return passing(i)
 			}
 			return Outcome{State: campaign.Accepted, Status: "SUCCESS", ProviderID: fmt.Sprint(i), Price: campaign.Micros(i), Parts: 1}
 		})
-		mixed.RetryAfter = 30 * time.Second
 		w.ok(w.l.CloseAnswered(w.ctx, a, mixed))
 		w.equal(w.counts(c.ID), Counts{Total: n, Pending: 200, Unknown: 200, Accepted: 400, Rejected: 200})
 		w.check(c.ID)
@@ -308,11 +307,10 @@ func TestALostWorkersAttemptIsUnknownAndALateAnswerWins(t *testing.T) {
 			w.ok(err)
 			w.equal(n, want)
 		}
-		w.clock.advance(lease + time.Millisecond)
-		sweep(0) // its deadline has not passed
-		w.ok(w.l.RenewLease(w.ctx, a.claim, time.Minute))
-		w.clock.advance(within)
 		sweep(0) // its worker lives
+		w.ok(w.l.RenewLease(w.ctx, a.claim, time.Minute))
+		w.clock.advance(lease + time.Millisecond)
+		sweep(0)
 		w.clock.advance(time.Minute)
 		sweep(1)
 		sweep(0)
@@ -322,10 +320,11 @@ func TestALostWorkersAttemptIsUnknownAndALateAnswerWins(t *testing.T) {
 		w.is(w.l.CloseNotSent(w.ctx, a, "", 0, ""), ErrClosedAttempt)
 
 		w.ok(w.l.CloseAnswered(w.ctx, a, answer(a, func(i int) Outcome {
-			return []func(int) Outcome{accepted, rejected, unknown, pending}[i](i)
+			return []func(int) Outcome{accepted, rejected, unknown, passing}[i](i)
 		})))
 		w.equal(w.counts(c.ID), Counts{Total: 4, Pending: 1, Unknown: 1, Accepted: 1, Rejected: 1})
 		w.check(c.ID)
+		w.clock.advance(passingWait)
 		w.equal(w.nextAttempt().Members, a.Members[3:])
 	})
 }

@@ -75,6 +75,8 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 		rows, err := tx.exec.QueryContext(ctx, `SELECT b.id FROM batches b JOIN campaigns c ON c.id = b.campaign_id
 			WHERE b.channel = $1 AND b.state = 0 AND b.due_at <= $2 AND b.lease_until <= $2 AND b.dispatched_at <= $3
 			  AND c.state = 'sending'
+			  AND (b.resend = 0 OR NOT EXISTS (SELECT 1 FROM channels h WHERE h.provider_url = c.provider_url
+			       AND h.provider_user = c.provider_user AND h.channel = b.channel AND h.stopped <> ''))
 			ORDER BY b.campaign_id, b.id LIMIT $4`+lock,
 			string(q.Channel), now, now-q.Again.Milliseconds(), q.Window-waiting)
 		if err != nil {
@@ -116,7 +118,9 @@ type Claim struct {
 	FileKey  string
 	Fence    int64
 	Worker   string
-	Attempts int // how many attempts the batch has behind it
+	Attempts int  // how many attempts the batch has behind it
+	Tries    int  // how many passing refusals its recipients have behind them
+	Resend   bool // its recipients were in an attempt whose outcome was unknown
 	Until    time.Time
 
 	Recipients []Recipient
@@ -146,8 +150,8 @@ func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, 
 		err = tx.exec.QueryRowContext(ctx, `UPDATE batches SET fence = fence + 1, lease_by = $1, lease_until = $2, dispatched_at = 0
 			WHERE id = $3 AND dispatch = $4 AND state = 0 AND lease_until <= $5 AND due_at <= $5
 			  AND (SELECT c.state FROM campaigns c WHERE c.id = batches.campaign_id) = 'sending'
-			RETURNING campaign_id, file_key, fence, attempts`,
-			worker, now+lease.Milliseconds(), batch, number, now).Scan(&campaignID, &c.FileKey, &c.Fence, &c.Attempts)
+			RETURNING campaign_id, file_key, fence, attempts, tries, resend = 1`,
+			worker, now+lease.Milliseconds(), batch, number, now).Scan(&campaignID, &c.FileKey, &c.Fence, &c.Attempts, &c.Tries, &c.Resend)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
@@ -189,22 +193,28 @@ func (l *Ledger) pending(ctx context.Context, cl *Claim) ([]Recipient, error) {
 	}
 	all := make([]Recipient, 0, campaign.MaxBatch)
 	for cell := range strings.SplitSeq(cells.String, recordSeparator) {
-		var (
-			r      Recipient
-			quoted int64
-		)
-		rest, err := cutInts(cell, &r.ID, &quoted)
-		if err == nil {
-			err = readContact(rest, columns, &r.Contact)
-		}
+		r, err := readRecipient(cell, columns)
 		if err != nil {
 			return nil, fmt.Errorf("reading the recipients of batch %d: %w", cl.Batch, err)
 		}
-		r.Quoted = campaign.Micros(quoted)
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b Recipient) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
+}
+
+// readRecipient reads id, quoted price and contact from one cell.
+func readRecipient(cell string, columns *campaign.Columns) (Recipient, error) {
+	var (
+		r      Recipient
+		quoted int64
+	)
+	rest, err := cutInts(cell, &r.ID, &quoted)
+	if err == nil {
+		err = readContact(rest, columns, &r.Contact)
+	}
+	r.Quoted = campaign.Micros(quoted)
+	return r, err
 }
 
 // ErrLostLease says that a worker no longer holds its batch: it must leave it

@@ -308,7 +308,7 @@ func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 		if err != nil {
 			return err
 		}
-		if !campaign.CanMove(from, m.To) || m.To == campaign.Completed {
+		if !campaign.CanMove(from, m.To) || m.To == campaign.Completed || from.Final() {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s and cannot become %s", id, from, m.To)
 		}
 		switch m.To {

@@ -115,7 +115,7 @@ func runModel(w *world, r *rapid.T) {
 	}
 	draw := func(a *Attempt) Answer {
 		return answer(a, func(i int) Outcome {
-			return rapid.SampledFrom([]func(int) Outcome{accepted, accepted, rejected, unknown, pending}).Draw(r, "outcome")(i)
+			return rapid.SampledFrom([]func(int) Outcome{accepted, accepted, rejected, unknown, pending, passing}).Draw(r, "outcome")(i)
 		})
 	}
 	take := func(a *Attempt, ans Answer, late bool) {
@@ -215,7 +215,7 @@ func runModel(w *world, r *rapid.T) {
 			w.ok(err)
 			now := w.clock.Now()
 			m.open = slices.DeleteFunc(m.open, func(a *Attempt) bool {
-				if a.Deadline.After(now) || a.claim.Until.After(now) {
+				if a.claim.Until.After(now) {
 					return false
 				}
 				for _, id := range a.Members {

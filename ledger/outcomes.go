@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/postrider/postrider/campaign"
@@ -20,6 +22,20 @@ const (
 	FromOperator Evidence = 4
 )
 
+func (e Evidence) String() string {
+	switch e {
+	case FromAnswer:
+		return "a late answer"
+	case FromHistory:
+		return "history"
+	case FromReceipt:
+		return "a receipt"
+	case FromOperator:
+		return "an operator"
+	}
+	return "evidence " + strconv.Itoa(int(e))
+}
+
 // Outcome is what became of one member of an attempt.
 type Outcome struct {
 	Recipient  int64
@@ -29,7 +45,14 @@ type Outcome struct {
 	Status     string // as the provider spelt it
 	Price      campaign.Micros
 	Parts      int
+	// Passing: a pending one was refused for a reason that passes, and goes into
+	// a batch of its own, to be sent again later.
+	Passing bool
 }
+
+// passingWait is how long recipients wait after a refusal that passes, longer
+// after each.
+const passingWait = 30 * time.Second
 
 // Answer is what a request came to.
 type Answer struct {
@@ -39,8 +62,6 @@ type Answer struct {
 	Currency string
 	// Pause, when not empty, pauses the campaign with this reason.
 	Pause string
-	// RetryAfter is how long pending members wait at least.
-	RetryAfter time.Duration
 	// Brake is the share of refusals among the first 1,000 answers, 0 to 1,
 	// beyond which the campaign is paused; 0 is no brake.
 	Brake float64
@@ -61,26 +82,38 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 		}
 	}
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, late, err := l.closing(ctx, tx, a, c)
+		done, err := l.closing(ctx, tx, a, c)
 		if err != nil {
 			return err
 		}
-		if err := l.writeOutcomes(ctx, tx, a, ans.Outcomes, late); err != nil {
+		if done.late {
+			return l.answerLate(ctx, tx, a, ans)
+		}
+		if err := l.writeOutcomes(ctx, tx, a, ans.Outcomes); err != nil {
 			return err
 		}
-		var spent, kept campaign.Micros
-		answers, refusals, unknown := 0, 0, 0
+		var (
+			spent, kept                campaign.Micros
+			answers, refusals, unknown int
+			passing, duplicates        []int64
+		)
 		for i, o := range ans.Outcomes {
-			switch o.State {
-			case campaign.Accepted:
+			reached := done.reached(o.Recipient) // by an earlier attempt, as evidence has shown meanwhile
+			switch {
+			case o.State == campaign.Accepted:
 				spent += o.Price
 				answers++
-			case campaign.Rejected:
+				if reached {
+					duplicates = append(duplicates, o.Recipient)
+				}
+			case o.State == campaign.Rejected:
 				answers++
 				refusals++
-			case campaign.Unknown:
+			case o.State == campaign.Unknown:
 				kept += quotedOf(a, i)
 				unknown++
+			case o.Passing && !reached:
+				passing = append(passing, o.Recipient)
 			}
 		}
 		refusalBrake, err := l.settleSpend(ctx, tx, a, ans, spent, kept, answers, refusals)
@@ -91,20 +124,61 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 		if err := l.setStreak(ctx, tx, a.claim.Campaign, unknown == len(ans.Outcomes)); err != nil {
 			return err
 		}
+		if len(passing) > 0 {
+			wait := passingWait << min(a.claim.Tries, 6)
+			if err := l.childBatch(ctx, tx, child{parent: a.Batch, members: passing, dueAt: done.now + wait.Milliseconds(), tries: 1}); err != nil {
+				return err
+			}
+		}
+		p := a.claim.Campaign.Provider
+		e := &evidenced{id: a.ID, campaign: a.Campaign, batch: a.Batch, channel: a.claim.Campaign.Channel, provider: p}
+		if err := l.recordDuplicates(ctx, tx, e, duplicates, done.now); err != nil {
+			return err
+		}
 		pause := ans.Pause
 		if pause == "" {
 			pause = refusalBrake
 		}
-		return l.reopen(ctx, tx, a, state, now+ans.RetryAfter.Milliseconds(), pause)
+		return l.reopen(ctx, tx, a, done.state, done.now, pause)
 	})
+}
+
+// answerLate records an answer that comes after its attempt was taken for
+// unknown: evidence as any other, and better than most.
+func (l *Ledger) answerLate(ctx context.Context, tx *tx, a *Attempt, ans Answer) error {
+	var findings []Finding
+	for _, o := range ans.Outcomes {
+		if o.State != campaign.Unknown {
+			findings = append(findings, Finding{Attempt: a.ID, Outcome: o})
+		}
+	}
+	locked, err := l.lockAttempts(ctx, tx, []int64{a.ID})
+	if err != nil {
+		return err
+	}
+	for _, e := range locked {
+		if _, err := l.applyEvidence(ctx, tx, e, FromAnswer, findings); err != nil {
+			return err
+		}
+	}
+	if err := l.setStreak(ctx, tx, a.claim.Campaign, len(findings) == 0); err != nil {
+		return err
+	}
+	if ans.Pause != "" && len(locked) > 0 && locked[0].campaignState == campaign.Sending {
+		if err := l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: ans.Pause, Actor: "postrider"}); err != nil {
+			return err
+		}
+	}
+	return l.settleCampaigns(ctx, tx, locked)
 }
 
 func quotedOf(a *Attempt, i int) campaign.Micros {
 	return quotedFor(a.claim, a.Members[i:i+1])
 }
 
-// writeOutcomes moves the members and writes what the provider said of them.
-func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes []Outcome, late bool) error {
+// writeOutcomes moves the members to where the answer puts them. Those whom
+// evidence has moved meanwhile stay where they are.
+func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes []Outcome) error {
 	type group struct {
 		state  campaign.RecipientState
 		reason string
@@ -114,8 +188,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		if o.Recipient != a.Members[i] {
 			return fmt.Errorf("attempt %d: outcome %d is of recipient %d, want %d", a.ID, i, o.Recipient, a.Members[i])
 		}
-		// Members of an open attempt are pending already.
-		if o.State != campaign.Pending || late {
+		if o.State != campaign.Pending { // members of an open attempt are
 			g := group{o.State, o.Reason}
 			groups[g] = append(groups[g], o.Recipient)
 		}
@@ -133,7 +206,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		if g == most {
 			continue
 		}
-		if err := setRecipients(ctx, tx, ids, g.state, g.reason, cameFrom(g.state)...); err != nil {
+		if err := setRecipients(ctx, tx, ids, g.state, g.reason, campaign.Pending); err != nil {
 			return err
 		}
 		left -= len(ids)
@@ -141,7 +214,7 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 	switch ids := groups[most]; {
 	case len(ids) == 0:
 		return nil
-	case a.whole && !late && len(ids) == left:
+	case a.whole && len(ids) == left:
 		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1, reason = $2
 			WHERE id BETWEEN (SELECT first_id FROM batches WHERE id = $3) AND (SELECT last_id FROM batches WHERE id = $3)
 			  AND batch_id = $3 AND state = 0`,
@@ -151,20 +224,8 @@ func (l *Ledger) writeOutcomes(ctx context.Context, tx *tx, a *Attempt, outcomes
 		}
 		return nil
 	default:
-		return setRecipients(ctx, tx, ids, most.state, most.reason, cameFrom(most.state)...)
+		return setRecipients(ctx, tx, ids, most.state, most.reason, campaign.Pending)
 	}
-}
-
-// cameFrom is where a member stands when its outcome is written: pending, or
-// unknown when the answer came after the sweeper.
-func cameFrom(to campaign.RecipientState) []campaign.RecipientState {
-	switch to {
-	case campaign.Unknown:
-		return []campaign.RecipientState{campaign.Pending}
-	case campaign.Pending:
-		return []campaign.RecipientState{campaign.Unknown}
-	}
-	return []campaign.RecipientState{campaign.Pending, campaign.Unknown}
 }
 
 // settleSpend turns the attempt's reservation into what was really charged and
@@ -217,31 +278,63 @@ type closing struct {
 	note       string
 	answer     []byte  // packed
 	unresolved []int64 // members whose outcome is to be found out
+	// settlesFrom is from when the settling time counts, in milliseconds; 0: now.
+	settlesFrom int64
+}
+
+// closed is an attempt whose end is being written.
+type closed struct {
+	state    campaign.State // of the campaign
+	now      int64
+	late     bool    // it had been taken for unknown
+	accepted []int64 // members whom evidence of an earlier attempt has shown accepted meanwhile
+}
+
+func (c *closed) reached(recipient int64) bool {
+	_, found := slices.BinarySearch(c.accepted, recipient)
+	return found
 }
 
 // closing locks campaign and attempt and marks the attempt. An attempt that a
-// sweeper found open and took for unknown may still be answered, late.
-func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, c closing) (state campaign.State, now int64, late bool, err error) {
-	if state, err = l.lockCampaign(ctx, tx, a.Campaign); err != nil {
-		return "", 0, false, err
+// sweeper found open and took for unknown may still be answered, late: then
+// whom it has still to find stays as it is.
+func (l *Ledger) closing(ctx context.Context, tx *tx, a *Attempt, c closing) (*closed, error) {
+	var (
+		done closed
+		err  error
+		from int
+		cell []byte
+	)
+	if done.state, err = l.lockCampaign(ctx, tx, a.Campaign); err != nil {
+		return nil, err
 	}
-	if now, err = l.now(ctx, tx); err != nil {
-		return "", 0, false, err
+	if done.now, err = l.now(ctx, tx); err != nil {
+		return nil, err
 	}
-	var from int
-	if err := tx.exec.QueryRowContext(ctx, `SELECT state FROM attempts WHERE id = $1`, a.ID).Scan(&from); err != nil {
-		return "", 0, false, fmt.Errorf("reading attempt %d: %w", a.ID, err)
+	if err := tx.exec.QueryRowContext(ctx, `SELECT state, unresolved FROM attempts WHERE id = $1`, a.ID).Scan(&from, &cell); err != nil {
+		return nil, fmt.Errorf("reading attempt %d: %w", a.ID, err)
 	}
-	late = from == attemptUnknown && c.to == attemptAnswered
-	if from != attemptOpen && !late {
-		return "", 0, false, ErrClosedAttempt
+	done.late = from == attemptUnknown && c.to == attemptAnswered
+	switch {
+	case done.late:
+		_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET state = $1, closed_at = $2, answer = $3 WHERE id = $4`, c.to, done.now, nullBytes(c.answer), a.ID)
+	case from == attemptOpen:
+		if done.accepted, err = decodeMembers(cell); err != nil {
+			return nil, fmt.Errorf("reading attempt %d: %w", a.ID, err)
+		}
+		from := c.settlesFrom
+		if from == 0 {
+			from = done.now
+		}
+		_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET state = $1, closed_at = $2, note = $3, answer = $4, unresolved = $5, settles_from = $6 WHERE id = $7`,
+			c.to, done.now, c.note, nullBytes(c.answer), nullBytes(encodeMembers(c.unresolved)), from, a.ID)
+	default:
+		return nil, ErrClosedAttempt
 	}
-	_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET state = $1, closed_at = $2, note = $3, answer = $4, unresolved = $5, settles_from = $2 WHERE id = $6`,
-		c.to, now, c.note, nullBytes(c.answer), nullBytes(encodeMembers(c.unresolved)), a.ID)
 	if err != nil {
-		return "", 0, false, fmt.Errorf("closing attempt %d: %w", a.ID, err)
+		return nil, fmt.Errorf("closing attempt %d: %w", a.ID, err)
 	}
-	return state, now, late, nil
+	return &done, nil
 }
 
 // reopen recounts the batch of a closed attempt, and makes it ready again when
@@ -302,14 +395,14 @@ func (l *Ledger) setStreak(ctx context.Context, tx *tx, c *Campaign, unknown boo
 // not empty, pauses the campaign.
 func (l *Ledger) CloseNotSent(ctx context.Context, a *Attempt, note string, wait time.Duration, pause string) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptNotSent, note: note})
+		done, err := l.closing(ctx, tx, a, closing{to: attemptNotSent, note: note})
 		if err != nil {
 			return err
 		}
 		if err := unreserve(ctx, tx, a.Campaign, a.Reserved); err != nil {
 			return err
 		}
-		return l.reopen(ctx, tx, a, state, now+wait.Milliseconds(), pause)
+		return l.reopen(ctx, tx, a, done.state, done.now+wait.Milliseconds(), pause)
 	})
 }
 
@@ -321,10 +414,19 @@ func unreserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros) er
 }
 
 // CloseUnknown records that nobody knows whether the request was accepted. Its
-// members are unknown until they are found out; the reservation stays.
+// members are unknown until they are found out; the reservation stays. The
+// settling time counts from now.
 func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) error {
+	return l.closeUnknown(ctx, a, note, time.Time{})
+}
+
+func (l *Ledger) closeUnknown(ctx context.Context, a *Attempt, note string, settlesFrom time.Time) error {
+	c := closing{to: attemptUnknown, note: note, unresolved: a.Members}
+	if !settlesFrom.IsZero() {
+		c.settlesFrom = settlesFrom.UnixMilli()
+	}
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptUnknown, note: note, unresolved: a.Members})
+		done, err := l.closing(ctx, tx, a, c)
 		if err != nil {
 			return err
 		}
@@ -334,7 +436,7 @@ func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) erro
 		if err := l.setStreak(ctx, tx, a.claim.Campaign, true); err != nil {
 			return err
 		}
-		return l.reopen(ctx, tx, a, state, now, "")
+		return l.reopen(ctx, tx, a, done.state, done.now, "")
 	})
 }
 
@@ -344,7 +446,7 @@ func (l *Ledger) CloseUnknown(ctx context.Context, a *Attempt, note string) erro
 // in Answer.
 func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string, brake float64) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		state, now, _, err := l.closing(ctx, tx, a, closing{to: attemptRefused, note: note})
+		done, err := l.closing(ctx, tx, a, closing{to: attemptRefused, note: note})
 		if err != nil {
 			return err
 		}
@@ -360,48 +462,27 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 			if err != nil {
 				return err
 			}
-			return l.reopen(ctx, tx, a, state, now, pause)
+			return l.reopen(ctx, tx, a, done.state, done.now, pause)
 		}
 		if err := unreserve(ctx, tx, a.Campaign, a.Reserved); err != nil {
 			return err
 		}
-		first, err := takeIDs(ctx, tx, "batch", 2)
-		if err != nil {
-			return err
-		}
 		half := len(a.Members) / 2
-		for i, members := range [][]int64{a.Members[:half], a.Members[half:]} {
-			id := first + int64(i)
-			_, err := tx.exec.ExecContext(ctx, `
-				INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts, first_id, last_id)
-				SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $5, $6 FROM batches WHERE id = $4`,
-				id, batchReady, now, a.Batch, members[0], members[len(members)-1])
-			if err != nil {
-				return fmt.Errorf("halving batch %d: %w", a.Batch, err)
-			}
-			if err := moveToBatch(ctx, tx, members, id); err != nil {
-				return err
-			}
-			if _, err := recount(ctx, tx, id); err != nil {
+		for _, members := range [][]int64{a.Members[:half], a.Members[half:]} {
+			if err := l.childBatch(ctx, tx, child{parent: a.Batch, members: members, dueAt: done.now}); err != nil {
 				return err
 			}
 		}
-		return l.reopen(ctx, tx, a, state, now, "")
+		return l.reopen(ctx, tx, a, done.state, done.now, "")
 	})
 }
 
 func moveToBatch(ctx context.Context, tx *tx, members []int64, batch int64) error {
-	const chunk = 500
-	for start := 0; start < len(members); start += chunk {
-		part := members[start:min(start+chunk, len(members))]
-		args := []any{batch}
-		for _, id := range part {
-			args = append(args, id)
-		}
+	for part := range slices.Chunk(members, 500) {
+		args := append([]any{batch}, asArgs(part)...)
 		if _, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET batch_id = $1 WHERE id IN (`+placeholders(2, len(part))+`)`, args...); err != nil {
 			return fmt.Errorf("moving recipients to batch %d: %w", batch, err)
 		}
 	}
 	return nil
 }
-

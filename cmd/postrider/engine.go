@@ -144,7 +144,8 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 			return err
 		}
 		e.provider, sender.Provider = p, p
-		e.worker = &jobs.Worker{Sender: sender, Redis: e.redis, Log: log, ControlConcurrency: m.cfg.ConcurrencyControl, Concurrency: map[campaign.Channel]int{
+		finder := &jobs.Reconciler{Ledger: l, Provider: p, Log: log, Name: sender.Name, Settle: m.cfg.Settle, Lease: m.cfg.Lease}
+		e.worker = &jobs.Worker{Sender: sender, Reconciler: finder, Redis: e.redis, Log: log, ControlConcurrency: m.cfg.ConcurrencyControl, Concurrency: map[campaign.Channel]int{
 			campaign.SMS: m.cfg.ConcurrencySMS, campaign.MMS: m.cfg.ConcurrencyMMS,
 			campaign.Letter: m.cfg.ConcurrencyLetter, campaign.Postcard: m.cfg.ConcurrencyPostcard,
 		}}
@@ -155,7 +156,7 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 	if r.scheduler {
 		e.queue = asynq.NewClientFromRedisClient(e.redis)
 		e.beat = &scheduler.Beat{Log: log, Dispatcher: &jobs.Dispatcher{
-			Ledger: l, Queue: e.queue, Redis: e.redis, Log: log, TaskTimeout: sender.TaskTimeout(),
+			Ledger: l, Queue: e.queue, Redis: e.redis, Log: log, TaskTimeout: sender.TaskTimeout(), Settle: m.cfg.Settle,
 		}}
 		e.beat.Start()
 	}

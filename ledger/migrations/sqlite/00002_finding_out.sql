@@ -12,11 +12,9 @@ ALTER TABLE attempts ADD COLUMN unresolved BLOB;
 -- Members whom history showed absent, and who went back to pending; evidence of
 -- them is late evidence. NULL: none.
 ALTER TABLE attempts ADD COLUMN absent BLOB;
--- From when the settling time counts, how often history was read in vain, and
--- whether the last look found a part of the attempt.
+-- From when the settling time counts, and how often history was read in vain.
 ALTER TABLE attempts ADD COLUMN settles_from INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE attempts ADD COLUMN part_found INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX attempts_unresolved ON attempts (channel, settles_from) WHERE unresolved IS NOT NULL;
 CREATE INDEX attempts_absent ON attempts (channel, settles_from) WHERE absent IS NOT NULL;
 UPDATE attempts SET unresolved = members, settles_from = closed_at WHERE state = 3;

@@ -1,0 +1,278 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/ledger"
+)
+
+// Reconciler finds out what became of attempts whose answer is not known: it
+// reads the provider's history, and the ledger turns what stands there, or
+// provably does not, into outcomes. It holds nothing between looks, so any
+// number may run anywhere.
+type Reconciler struct {
+	Ledger   *ledger.Ledger
+	Provider *Provider
+	Log      *slog.Logger
+
+	// Name tells this worker from every other.
+	Name string
+	// Settle is how long the history may lag behind what was accepted. Before it
+	// has passed nobody is absent.
+	Settle time.Duration
+	// Lease is how long the ledger waits for a silent reconciler; 15 s when 0.
+	Lease time.Duration
+	// MaxPause is the longest pause between two looks that settle nothing; 15
+	// minutes when 0.
+	MaxPause time.Duration
+}
+
+// margin is how far the provider's clock may be from the ledger's.
+const margin = 15 * time.Minute
+
+// lookPayload is what a TypeReconcile task carries: an account and a channel.
+type lookPayload struct {
+	URL     string           `json:"url"`
+	User    string           `json:"user"`
+	Channel campaign.Channel `json:"channel"`
+}
+
+// ProcessTask handles a TypeReconcile task.
+func (r *Reconciler) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	var p lookPayload
+	if err := json.Unmarshal(t.Payload(), &p); err != nil {
+		return fmt.Errorf("reading a task: %v: %w", err, asynq.SkipRetry)
+	}
+	return r.Reconcile(ctx, ledger.LookDue{Provider: ledger.Provider{URL: p.URL, User: p.User}, Channel: p.Channel})
+}
+
+// Reconcile looks into a channel's history for everybody who is due, once. It
+// returns an error only when the ledger could not be reached: what keeps the
+// history from being read is on record there.
+func (r *Reconciler) Reconcile(ctx context.Context, d ledger.LookDue) error {
+	log := r.Log.With("channel", d.Channel)
+	switch id, err := r.Provider.Identity(ctx); {
+	case err != nil:
+		return r.putOff(ctx, d, log, "the provider's account cannot be read: "+err.Error())
+	case id != d.Provider:
+		return r.putOff(ctx, d, log, "a worker has another provider account or base URL than the one these messages were sent with: start workers with that account")
+	}
+	k, err := r.Ledger.BeginLook(ctx, d, r.Settle, r.lease(), r.Name)
+	if err != nil || k == nil {
+		return err
+	}
+	ctx, release := r.hold(ctx, k, log)
+	defer release()
+
+	s := newSearch(r, k)
+	look, err := s.run(ctx)
+	if errors.Is(err, errLedger) {
+		return err // the look's lease runs out, and another takes it on
+	}
+	result := s.result(look, err)
+	absent, endErr := r.Ledger.EndLook(context.WithoutCancel(ctx), k, result)
+	if endErr != nil {
+		return endErr
+	}
+	say := log.Info
+	if !look.Complete || s.applied.Late > 0 {
+		say = log.Warn
+	}
+	say("looked into the provider's history", "attempts", len(result.Looked), "pages", look.Pages, "rows", look.Rows, "complete", look.Complete,
+		"found", s.applied.Found, "absent", absent, "late", s.applied.Late, "problem", result.Problem)
+	if s.applied.Duplicates > 0 {
+		log.Error("recipients were reached twice: resends on this channel are stopped until somebody resumes a campaign with --after-duplicates", "recipients", s.applied.Duplicates)
+	}
+	return nil
+}
+
+// putOff records why nobody can look. Another worker may be able to, soon.
+func (r *Reconciler) putOff(ctx context.Context, d ledger.LookDue, log *slog.Logger, problem string) error {
+	if ctx.Err() != nil {
+		return nil // the worker stops
+	}
+	log.Warn("what is unknown cannot be found out for now", "problem", problem)
+	return r.Ledger.PutOffLook(ctx, d, problem, min(r.Settle, 10*time.Second))
+}
+
+// hold keeps a look's lease until release; the context ends when it is lost.
+func (r *Reconciler) hold(ctx context.Context, k *ledger.Look, log *slog.Logger) (held context.Context, release func()) {
+	held, cancel := context.WithCancel(ctx)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(r.lease() / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-held.Done():
+				return
+			case <-tick.C:
+			}
+			switch err := r.Ledger.RenewLook(held, k, r.lease()); {
+			case errors.Is(err, ledger.ErrLostLease):
+				cancel()
+				return
+			case err != nil && held.Err() == nil:
+				log.Warn("the lease of a look could not be renewed", "error", err)
+			}
+		}
+	}()
+	return held, func() { cancel(); <-stopped }
+}
+
+func (r *Reconciler) lease() time.Duration { return orDefault(r.Lease, 15*time.Second) }
+
+// search is one look under way.
+type search struct {
+	r        *Reconciler
+	look     *ledger.Look
+	suspects *suspects
+	byPlace  *byDestination // nil until a row without a reference turns up
+
+	findings []ledger.Finding // not yet recorded
+	found    map[*ledger.Suspect]int
+	applied  ledger.Applied
+}
+
+func newSearch(r *Reconciler, k *ledger.Look) *search {
+	return &search{r: r, look: k, suspects: newSuspects(k.Suspects), found: map[*ledger.Suspect]int{}}
+}
+
+// errLedger marks errors of the ledger, after which nothing can be recorded.
+var errLedger = errors.New("the ledger cannot be reached")
+
+// flushAt is how many findings are recorded in one transaction.
+const flushAt = 2000
+
+// run reads the history, and records what it finds as it goes.
+func (s *search) run(ctx context.Context) (Look, error) {
+	look, err := s.r.Provider.History(ctx, s.look.Channel, windows(s.look.Suspects), func(page []clicksend.Record) error {
+		for i := range page {
+			if err := s.row(ctx, &page[i]); err != nil {
+				return err
+			}
+		}
+		return s.flush(ctx, flushAt)
+	})
+	// What was found stands, whatever became of the rest.
+	if err == nil && look.Complete && s.byPlace != nil {
+		err = s.matchPlaces(ctx)
+	}
+	if err := s.flush(context.WithoutCancel(ctx), 1); err != nil {
+		return look, err
+	}
+	return look, err
+}
+
+// windows is when the messages of the suspects may be dated. Those that are only
+// read again for late evidence count when their turn has come.
+func windows(all []*ledger.Suspect) []Window {
+	var w []Window
+	for _, s := range all {
+		if !s.Due && len(s.Unresolved) == 0 {
+			continue
+		}
+		w = append(w, Window{From: s.Started.Add(-margin), To: s.Deadline.Add(margin)})
+		if !s.Held.IsZero() {
+			w = append(w, Window{From: s.Held.Add(-margin), To: s.Held.Add(margin)})
+		}
+	}
+	return w
+}
+
+// row takes in one row of history.
+func (s *search) row(ctx context.Context, rec *clicksend.Record) error {
+	if rec.CustomString == "" {
+		return s.unreferenced(ctx, rec)
+	}
+	ref, ours := campaign.ParseReference(rec.CustomString, s.r.Ledger.ID())
+	if !ours {
+		return nil
+	}
+	if suspect := s.suspects.find(ref.Recipient, ref.Attempt); suspect != nil {
+		s.find(suspect, ref.Recipient, rec)
+	}
+	return nil
+}
+
+func (s *search) find(suspect *ledger.Suspect, recipient int64, rec *clicksend.Record) {
+	s.findings = append(s.findings, finding(suspect.Attempt, recipient, rec))
+	if suspect.Due {
+		s.found[suspect]++
+	}
+}
+
+// finding is what a row of history says of a message.
+func finding(attempt, recipient int64, rec *clicksend.Record) ledger.Finding {
+	f := ledger.Finding{Attempt: attempt, Outcome: ledger.Outcome{
+		Recipient: recipient, ProviderID: rec.MessageID, Status: string(rec.Status),
+		Price: campaign.Micros(rec.Price), Parts: int(rec.Parts),
+	}}
+	switch rec.Fate() {
+	case clicksend.FateFailed:
+		f.State, f.Reason, f.Price = campaign.Rejected, failedReason(rec), 0
+	case clicksend.FateCancelled:
+		f.State, f.Price = campaign.RecipientCancelled, 0
+	default:
+		f.State = campaign.Accepted
+		f.PriceUnread = unreadPrice(rec.Unread)
+	}
+	return f
+}
+
+// failedReason is the code of a message that was taken and could not be handed on.
+func failedReason(rec *clicksend.Record) string {
+	for _, code := range []string{rec.StatusCode, rec.ErrorCode} {
+		if code != "" {
+			return code
+		}
+	}
+	return "FAILED"
+}
+
+// flush records findings when there are as many as least.
+func (s *search) flush(ctx context.Context, least int) error {
+	if len(s.findings) < least {
+		return nil
+	}
+	n, err := s.r.Ledger.ApplyEvidence(ctx, ledger.FromHistory, s.findings)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errLedger, err)
+	}
+	s.applied.Found += n.Found
+	s.applied.Late += n.Late
+	s.applied.Duplicates += n.Duplicates
+	s.findings = s.findings[:0]
+	return nil
+}
+
+// result is what the look comes to for each suspect that was due.
+func (s *search) result(look Look, err error) ledger.LookResult {
+	res := ledger.LookResult{Complete: look.Complete && err == nil, Settle: s.r.Settle, MaxPause: orDefault(s.r.MaxPause, 15*time.Minute), MaxTries: maxPassing}
+	switch {
+	case err != nil:
+		res.Problem = "the provider's history could not be read: " + err.Error()
+	case !look.Complete:
+		res.Problem = "the provider's history could not be read to the end: " + look.Doubt
+	}
+	for _, suspect := range s.look.Suspects {
+		if suspect.Due {
+			l := ledger.Looked{Suspect: suspect, Found: s.found[suspect] > 0}
+			if s.byPlace != nil {
+				l.Ambiguous = s.byPlace.ambiguous[suspect]
+			}
+			res.Looked = append(res.Looked, l)
+		}
+	}
+	return res
+}

@@ -1,0 +1,279 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/ledger"
+)
+
+// suspects finds the attempt that a recipient and an attempt number belong to.
+// It holds a few words for each attempt, beside the members themselves.
+type suspects struct {
+	byNumber map[int][]suspectRange
+}
+
+// suspectRange is where the members of an attempt lie. reach is the largest
+// member of this one and of all before it.
+type suspectRange struct {
+	first, reach int64
+	suspect      *ledger.Suspect
+}
+
+func newSuspects(all []*ledger.Suspect) *suspects {
+	s := &suspects{byNumber: map[int][]suspectRange{}}
+	last := map[*ledger.Suspect]int64{}
+	for _, a := range all {
+		r := suspectRange{first: 1<<63 - 1, suspect: a}
+		for _, members := range [][]int64{a.Unresolved, a.Absent} {
+			if len(members) > 0 {
+				r.first = min(r.first, members[0])
+				last[a] = max(last[a], members[len(members)-1])
+			}
+		}
+		s.byNumber[a.Number] = append(s.byNumber[a.Number], r)
+	}
+	for _, ranges := range s.byNumber {
+		slices.SortFunc(ranges, func(a, b suspectRange) int { return cmp.Compare(a.first, b.first) })
+		reach := int64(0)
+		for i := range ranges {
+			reach = max(reach, last[ranges[i].suspect])
+			ranges[i].reach = reach
+		}
+	}
+	return s
+}
+
+// find returns nil when no suspect with the number has the recipient.
+func (s *suspects) find(recipient int64, number int) *ledger.Suspect {
+	ranges := s.byNumber[number]
+	i, _ := slices.BinarySearchFunc(ranges, recipient, func(r suspectRange, id int64) int {
+		if r.first <= id {
+			return -1
+		}
+		return 1
+	})
+	for i--; i >= 0 && ranges[i].reach >= recipient; i-- {
+		a := ranges[i].suspect
+		for _, members := range [][]int64{a.Unresolved, a.Absent} {
+			if _, found := slices.BinarySearch(members, recipient); found {
+				return a
+			}
+		}
+	}
+	return nil
+}
+
+// byDestination matches rows that bear no reference with members by where they
+// go: one to one, and only where nothing else is possible.
+type byDestination struct {
+	seed       maphash.Seed
+	candidates map[uint64][]candidate
+	rows       map[uint64][]unclaimed
+	ids        map[string]bool // of the rows
+	ambiguous  map[*ledger.Suspect][]int64
+}
+
+// candidate is a member that a row may speak of.
+type candidate struct {
+	suspect   *ledger.Suspect
+	recipient int64
+	content   *campaign.Content
+	absent    bool // shown absent before
+}
+
+// unclaimed is a row that may speak of a member.
+type unclaimed struct {
+	at  time.Time
+	rec clicksend.Record
+}
+
+// unreferenced takes in a row without a reference.
+func (s *search) unreferenced(ctx context.Context, rec *clicksend.Record) error {
+	if s.byPlace == nil {
+		var err error
+		if s.byPlace, err = s.places(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errLedger, err)
+		}
+	}
+	b := s.byPlace
+	key := b.key(recordDestination(rec))
+	if len(b.candidates[key]) == 0 || rec.MessageID == "" || b.ids[rec.MessageID] {
+		return nil
+	}
+	b.ids[rec.MessageID] = true
+	b.rows[key] = append(b.rows[key], unclaimed{at: time.Unix(rec.Date, 0), rec: *rec})
+	return nil
+}
+
+// places reads where the members of all suspects go.
+func (s *search) places(ctx context.Context) (*byDestination, error) {
+	b := &byDestination{
+		seed: maphash.MakeSeed(), candidates: map[uint64][]candidate{}, rows: map[uint64][]unclaimed{},
+		ids: map[string]bool{}, ambiguous: map[*ledger.Suspect][]int64{},
+	}
+	campaigns := map[int64]*ledger.Campaign{}
+	for _, a := range s.look.Suspects {
+		c := campaigns[a.Campaign]
+		if c == nil {
+			var err error
+			if c, err = s.r.Ledger.Campaign(ctx, a.Campaign); err != nil {
+				return nil, err
+			}
+			campaigns[a.Campaign] = c
+		}
+		render, err := campaign.NewRenderer(&c.Content, c.Plan.Limits)
+		if err != nil {
+			return nil, fmt.Errorf("rendering campaign %d: %w", c.ID, err)
+		}
+		recipients, err := s.r.Ledger.SuspectRecipients(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		for i := range recipients {
+			m, err := render.Render(&recipients[i].Contact)
+			if err != nil {
+				return nil, fmt.Errorf("rendering campaign %d: %w", c.ID, err)
+			}
+			to := destination(&m)
+			if to == "" {
+				continue
+			}
+			id := recipients[i].ID
+			_, open := slices.BinarySearch(a.Unresolved, id)
+			key := b.key(to)
+			b.candidates[key] = append(b.candidates[key], candidate{suspect: a, recipient: id, content: &c.Content, absent: !open})
+		}
+	}
+	return b, nil
+}
+
+func (b *byDestination) key(destination string) uint64 { return maphash.String(b.seed, destination) }
+
+// recordDestination is where a row of history says that its message went.
+func recordDestination(rec *clicksend.Record) string {
+	return rowDestination(&clicksend.Outcome{To: rec.To, Address: rec.Address})
+}
+
+// matchPlaces decides, after a look that saw every row, what the rows without a
+// reference say. Rows of messages that the ledger knows already are not meant.
+func (s *search) matchPlaces(ctx context.Context) error {
+	b := s.byPlace
+	if len(b.ids) > 0 {
+		known, err := s.r.Ledger.KnownMessages(ctx, s.look.LookDue, time.Time{}, b.ids)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errLedger, err)
+		}
+		for key, rows := range b.rows {
+			b.rows[key] = slices.DeleteFunc(rows, func(u unclaimed) bool { return known[u.rec.MessageID] })
+		}
+	}
+	for key, rows := range b.rows {
+		s.matchPlace(b.candidates[key], rows)
+		if err := s.flush(ctx, flushAt); err != nil {
+			return err
+		}
+	}
+	for _, members := range b.ambiguous {
+		slices.Sort(members)
+	}
+	return nil
+}
+
+// matchPlace decides for the candidates of one destination. A row belongs to a
+// member when it may be no other's; where as many rows as members fit each other
+// in every way, it does not matter which is whose. Everything else is ambiguous.
+func (s *search) matchPlace(all []candidate, rows []unclaimed) {
+	var open, late []candidate
+	for _, c := range all {
+		if c.absent {
+			late = append(late, c)
+		} else {
+			open = append(open, c)
+		}
+	}
+	taken := make([]bool, len(rows))
+	fits := make([][]int, len(open)) // rows by candidate
+	users := make([]int, len(rows))  // candidates by row
+	for i, c := range open {
+		for j := range rows {
+			if c.fits(&rows[j]) {
+				fits[i] = append(fits[i], j)
+				users[j]++
+				taken[j] = true
+			}
+		}
+	}
+	if interchangeable(open, fits, users, rows) {
+		order := slices.Clone(fits[0])
+		slices.SortFunc(order, func(a, b int) int { return rows[a].at.Compare(rows[b].at) })
+		for i, j := range order {
+			s.find(open[i].suspect, open[i].recipient, &rows[j].rec)
+		}
+	} else {
+		for i, c := range open {
+			switch {
+			case len(fits[i]) == 0: // absent
+			case len(fits[i]) == 1 && users[fits[i][0]] == 1:
+				s.find(c.suspect, c.recipient, &rows[fits[i][0]].rec)
+			default:
+				s.byPlace.ambiguous[c.suspect] = append(s.byPlace.ambiguous[c.suspect], c.recipient)
+			}
+		}
+	}
+	// Rows that are nobody's who is being sought: of somebody shown absent?
+	for j := range rows {
+		if taken[j] {
+			continue
+		}
+		var whose []candidate
+		for _, c := range late {
+			if c.fits(&rows[j]) {
+				whose = append(whose, c)
+			}
+		}
+		if len(whose) == 1 {
+			s.find(whose[0].suspect, whose[0].recipient, &rows[j].rec)
+		}
+	}
+}
+
+// interchangeable reports whether there are as many rows as candidates, each of
+// which fits each, and all rows say the same: then it is known what became of
+// every candidate, though not which message was whose.
+func interchangeable(open []candidate, fits [][]int, users []int, rows []unclaimed) bool {
+	if len(open) < 2 {
+		return false
+	}
+	n := 0
+	for j, u := range users {
+		switch {
+		case u == 0:
+		case u != len(open) || rows[j].rec.Fate() != rows[fits[0][0]].rec.Fate():
+			return false
+		default:
+			n++
+		}
+	}
+	return n == len(open)
+}
+
+// fits reports whether the row may be of the candidate's message: it is dated
+// when it may have left, or was to be let go, and was printed the same way.
+func (c *candidate) fits(u *unclaimed) bool {
+	a := c.suspect
+	within := func(from, to time.Time) bool { return !u.at.Before(from.Add(-margin)) && !u.at.After(to.Add(margin)) }
+	if u.rec.Date != 0 && !within(a.Started, a.Deadline) && (a.Held.IsZero() || !within(a.Held, a.Held)) {
+		return false
+	}
+	if u.rec.ReturnAddressID != 0 && c.content.ReturnAddressID != 0 && u.rec.ReturnAddressID != c.content.ReturnAddressID {
+		return false
+	}
+	return c.content.Channel != campaign.Letter || u.rec.Colour == c.content.Colour && u.rec.Duplex == c.content.Duplex
+}

@@ -1,0 +1,477 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// LookDue is a channel of an account whose history should be read.
+type LookDue struct {
+	Provider Provider
+	Channel  campaign.Channel
+}
+
+// Suspect is an attempt of which some members are to be found out, or were shown
+// absent and may yet turn up.
+type Suspect struct {
+	Attempt    int64
+	Batch      int64
+	Campaign   int64
+	Number     int       // of the attempt; part of the references it carried
+	Started    time.Time // by the database's clock
+	Deadline   time.Time // nothing of it was written to the wire later
+	Held       time.Time // when the provider is to let its messages go; zero: at once
+	Unresolved []int64   // to be found out; ascending
+	Absent     []int64   // shown absent before; ascending
+	// Due: its settling time is over, so that a look may show its members absent.
+	Due   bool
+	Looks int // how often history was read for it in vain
+
+	tries int
+	state int
+}
+
+// Look is one reading of a channel's history that one worker has taken on.
+type Look struct {
+	LookDue
+	By       string
+	Suspects []*Suspect // in the order of their ids
+}
+
+// lateLooks is how often history is read again for attempts whose members were
+// shown absent, in case they turn up after all; each time after four times as
+// long. The first is after four settling times.
+const lateLooks = 3
+
+// dueLook selects attempts whose settling time ($1: before when it must have
+// begun) is over, and that have somebody to be found, or for late evidence.
+const dueLook = `(a.unresolved IS NOT NULL AND a.state IN (1, 3) OR a.absent IS NOT NULL AND a.unresolved IS NULL AND a.looks < 3) AND a.settles_from <= $1`
+
+// LooksDue says of which channels history should be read now, given how long it
+// may lag behind.
+func (l *Ledger) LooksDue(ctx context.Context, settle time.Duration) ([]LookDue, error) {
+	now, err := l.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.store.read().QueryContext(ctx, `SELECT DISTINCT a.provider_url, a.provider_user, a.channel FROM attempts a
+		LEFT JOIN channels h ON h.provider_url = a.provider_url AND h.provider_user = a.provider_user AND h.channel = a.channel
+		WHERE `+dueLook+` AND COALESCE(h.look_until, 0) <= $2`, now.Add(-settle).UnixMilli(), now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("asking what is to be found out: %w", err)
+	}
+	defer rows.Close()
+	var all []LookDue
+	for rows.Next() {
+		var d LookDue
+		if err := rows.Scan(&d.Provider.URL, &d.Provider.User, &d.Channel); err != nil {
+			return nil, fmt.Errorf("asking what is to be found out: %w", err)
+		}
+		all = append(all, d)
+	}
+	return all, rows.Err()
+}
+
+// BeginLook takes on the reading of a channel's history, for lease at first. It
+// returns nil when somebody else has, or when nothing is due.
+func (l *Ledger) BeginLook(ctx context.Context, d LookDue, settle, lease time.Duration, by string) (*Look, error) {
+	var (
+		look *Look
+		now  int64
+	)
+	err := l.store.write(ctx, func(tx *tx) error {
+		look = nil
+		var err error
+		if now, err = l.now(ctx, tx); err != nil {
+			return err
+		}
+		var due bool
+		err = tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts a WHERE `+dueLook+` AND a.provider_url = $2 AND a.provider_user = $3 AND a.channel = $4)`,
+			now-settle.Milliseconds(), d.Provider.URL, d.Provider.User, string(d.Channel)).Scan(&due)
+		if err != nil || !due {
+			return err
+		}
+		err = oneRow(tx.exec.ExecContext(ctx, `INSERT INTO channels (provider_url, provider_user, channel, look_by, look_until) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (provider_url, provider_user, channel) DO UPDATE SET look_by = $4, look_until = $5 WHERE channels.look_until <= $6`,
+			d.Provider.URL, d.Provider.User, string(d.Channel), by, now+lease.Milliseconds(), now))
+		if errors.Is(err, ErrLostLease) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		look = &Look{LookDue: d, By: by}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("taking on a look at the history of %s: %w", d.Channel, err)
+	}
+	if look == nil {
+		return nil, nil
+	}
+	look.Suspects, err = l.suspects(ctx, d, fromMillis(now), settle)
+	return look, err
+}
+
+// suspects reads the attempts of a channel that a look may find something of.
+func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle time.Duration) ([]*Suspect, error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.started_at, a.deadline, a.state, a.unresolved, a.absent, a.looks, a.settles_from, b.tries
+		FROM attempts a JOIN batches b ON b.id = a.batch_id
+		WHERE (a.unresolved IS NOT NULL OR a.absent IS NOT NULL) AND a.state IN (1, 3)
+		  AND a.provider_url = $1 AND a.provider_user = $2 AND a.channel = $3 ORDER BY a.id`,
+		d.Provider.URL, d.Provider.User, string(d.Channel))
+	if err != nil {
+		return nil, fmt.Errorf("reading what is to be found out: %w", err)
+	}
+	defer rows.Close()
+	var all []*Suspect
+	for rows.Next() {
+		var (
+			s                       Suspect
+			started, deadline, from int64
+			unresolved, absent      []byte
+		)
+		err := rows.Scan(&s.Attempt, &s.Batch, &s.Campaign, &s.Number, &started, &deadline, &s.state, &unresolved, &absent, &s.Looks, &from, &s.tries)
+		if err == nil {
+			s.Unresolved, err = decodeMembers(unresolved)
+		}
+		if err == nil {
+			s.Absent, err = decodeMembers(absent)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading what is to be found out: %w", err)
+		}
+		s.Started, s.Deadline = fromMillis(started), fromMillis(deadline)
+		s.Due = !fromMillis(from).Add(settle).After(now) && (len(s.Unresolved) > 0 || s.Looks < lateLooks)
+		all = append(all, &s)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading what is to be found out: %w", err)
+	}
+	held := map[int64]time.Time{}
+	for _, s := range all {
+		at, known := held[s.Campaign]
+		if !known {
+			c, err := l.Campaign(ctx, s.Campaign)
+			if err != nil {
+				return nil, err
+			}
+			if c.Content.Schedule > 0 {
+				at = time.Unix(c.Content.Schedule, 0)
+			}
+			held[s.Campaign] = at
+		}
+		s.Held = at
+		// A message that is held may show only when it is let go.
+		s.Due = s.Due && !at.Add(settle).After(now)
+	}
+	return all, nil
+}
+
+// RenewLook keeps a look. ErrLostLease when another worker has it.
+func (l *Ledger) RenewLook(ctx context.Context, k *Look, lease time.Duration) error {
+	return l.store.writeLoosely(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return oneRow(tx.exec.ExecContext(ctx, `UPDATE channels SET look_until = $1 WHERE provider_url = $2 AND provider_user = $3 AND channel = $4 AND look_by = $5`,
+			now+lease.Milliseconds(), k.Provider.URL, k.Provider.User, string(k.Channel), k.By))
+	})
+}
+
+// Looked is what a look came to for one suspect that was due.
+type Looked struct {
+	Suspect *Suspect
+	// Found: the look found some of its members.
+	Found bool
+	// Ambiguous members may be what the look saw, or not; ascending. They stay
+	// unknown.
+	Ambiguous []int64
+}
+
+// LookResult is what a look came to.
+type LookResult struct {
+	// Complete: every row was read, so that who was not found is absent.
+	Complete bool
+	// Problem says why it is not; empty otherwise. It is shown to people.
+	Problem string
+	Looked  []Looked // one for each suspect that was due
+	// Settle is the settling time, MaxPause the longest pause between looks, and
+	// MaxTries how many refusals that pass are final in the end.
+	Settle, MaxPause time.Duration
+	MaxTries         int
+}
+
+// EndLook records what a look has shown: members who are absent are pending
+// again, in new batches, or cancelled with their campaign. It returns how many.
+//
+// If part of an attempt was found, the others wait a further settling time. An
+// attempt that another look has dealt with meanwhile is left alone.
+func (l *Ledger) EndLook(ctx context.Context, k *Look, r LookResult) (absent int, err error) {
+	err = l.store.write(ctx, func(tx *tx) error {
+		absent = 0
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec.ExecContext(ctx, `UPDATE channels SET look_until = 0, look_by = '', looked_at = $1, look_error = $2
+			WHERE provider_url = $3 AND provider_user = $4 AND channel = $5 AND look_by = $6`, now, r.Problem, k.Provider.URL, k.Provider.User, string(k.Channel), k.By)
+		if err != nil {
+			return fmt.Errorf("ending a look: %w", err)
+		}
+		byAttempt := map[int64]Looked{}
+		var ids []int64
+		for _, s := range r.Looked {
+			byAttempt[s.Suspect.Attempt] = s
+			ids = append(ids, s.Suspect.Attempt)
+		}
+		attempts, err := l.lockAttempts(ctx, tx, ids)
+		if err != nil {
+			return err
+		}
+		var touched []*evidenced
+		for _, a := range attempts {
+			s := byAttempt[a.id]
+			if a.looks != s.Suspect.Looks {
+				continue // another look was quicker
+			}
+			n, err := l.endLookAt(ctx, tx, a, s, r, now)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				touched = append(touched, a)
+			}
+			absent += n
+		}
+		return l.settleCampaigns(ctx, tx, touched)
+	})
+	return absent, err
+}
+
+// endLookAt records what a look has shown of one attempt.
+func (l *Ledger) endLookAt(ctx context.Context, tx *tx, a *evidenced, s Looked, r LookResult, now int64) (int, error) {
+	settle := r.Settle.Milliseconds()
+	again := func(pause int64) error {
+		_, err := tx.exec.ExecContext(ctx, `UPDATE attempts SET looks = looks + 1, settles_from = $1 WHERE id = $2`, now+pause-settle, a.id)
+		if err != nil {
+			return fmt.Errorf("putting off the next look at attempt %d: %w", a.id, err)
+		}
+		return nil
+	}
+	growing := min(max(settle, time.Second.Milliseconds())<<min(a.looks, 20), max(r.MaxPause.Milliseconds(), settle))
+	switch {
+	case len(a.unresolved) == 0: // it was read again for late evidence
+		if len(a.absent) == 0 || !r.Complete {
+			return 0, again(growing)
+		}
+		return 0, again(settle << (2 * (a.looks + 2)))
+	case !r.Complete:
+		return 0, again(growing)
+	case s.Found:
+		return 0, again(settle)
+	}
+	gone := map[int64]bool{}
+	for _, id := range a.unresolved {
+		if _, unclear := slices.BinarySearch(s.Ambiguous, id); !unclear {
+			gone[id] = true
+		}
+	}
+	if len(gone) == 0 {
+		return 0, again(growing)
+	}
+	if err := l.returnToPending(ctx, tx, a, gone, s.Suspect.tries, r.MaxTries, now); err != nil {
+		return 0, err
+	}
+	if len(a.unresolved) > 0 {
+		return len(gone), again(growing)
+	}
+	// From here on it is read for late evidence only.
+	_, err := tx.exec.ExecContext(ctx, `UPDATE attempts SET looks = 0, settles_from = $1 WHERE id = $2`, now+3*settle, a.id)
+	if err != nil {
+		return 0, fmt.Errorf("putting off the next look at attempt %d: %w", a.id, err)
+	}
+	return len(gone), nil
+}
+
+// returnToPending makes unresolved members pending again who are known not to
+// have been reached: in a batch of their own. Of an attempt that was answered,
+// the rows of a few were lacking or unclear; after maxTries times (0: never)
+// those are rejected.
+func (l *Ledger) returnToPending(ctx context.Context, tx *tx, a *evidenced, gone map[int64]bool, tries, maxTries int, now int64) error {
+	var ids []int64
+	for _, id := range a.unresolved {
+		if gone[id] {
+			ids = append(ids, id)
+		}
+	}
+	stand, err := standings(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
+	var (
+		released campaign.Micros
+		back     []int64
+	)
+	for _, id := range ids {
+		released += stand[id].quoted
+		if stand[id].state == campaign.Unknown {
+			back = append(back, id) // the others have been reached by an earlier attempt, as evidence shows
+		}
+	}
+	a.unresolved = without(a.unresolved, gone)
+	a.absent = append(a.absent, ids...)
+	slices.Sort(a.absent)
+	a.absent = slices.Compact(a.absent)
+	if err := saveMembers(ctx, tx, a); err != nil {
+		return err
+	}
+	if err := unreserve(ctx, tx, a.campaign, released); err != nil {
+		return err
+	}
+	if len(back) == 0 {
+		return nil
+	}
+	add := 0
+	if a.state == attemptAnswered {
+		add = 1
+		if maxTries > 0 && tries+1 >= maxTries {
+			return l.rejectUnclear(ctx, tx, a, back)
+		}
+	}
+	if err := setRecipients(ctx, tx, back, campaign.Pending, "", campaign.Unknown); err != nil {
+		return err
+	}
+	if err := l.childBatch(ctx, tx, child{parent: a.batch, members: back, dueAt: now, resend: true, tries: add}); err != nil {
+		return err
+	}
+	return settleBatch(ctx, tx, a.batch)
+}
+
+// rejectUnclear rejects members with the reason for which they were unclear.
+func (l *Ledger) rejectUnclear(ctx context.Context, tx *tx, a *evidenced, ids []int64) error {
+	for part := range slices.Chunk(ids, 500) {
+		args := append([]any{int(campaign.Rejected), int(campaign.Unknown)}, asArgs(part)...)
+		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1 WHERE state = $2 AND id IN (`+placeholders(3, len(part))+`)`, args...)
+		if err != nil {
+			return fmt.Errorf("giving up recipients of attempt %d: %w", a.id, err)
+		}
+	}
+	return settleBatch(ctx, tx, a.batch)
+}
+
+// PutOffLook records that history could not be looked at, and why: everybody
+// stays unknown. It needs no look to have begun.
+func (l *Ledger) PutOffLook(ctx context.Context, d LookDue, problem string, wait time.Duration) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec.ExecContext(ctx, `INSERT INTO channels (provider_url, provider_user, channel, look_until, looked_at, look_error) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (provider_url, provider_user, channel) DO UPDATE SET look_until = $4, looked_at = $5, look_error = $6, look_by = '' WHERE channels.look_until <= $5`,
+			d.Provider.URL, d.Provider.User, string(d.Channel), now+wait.Milliseconds(), now, problem)
+		if err != nil {
+			return fmt.Errorf("putting off a look: %w", err)
+		}
+		return nil
+	})
+}
+
+// SuspectRecipients reads the recipients of an attempt that are to be found out
+// or were shown absent, with their contacts, in the order of their ids.
+func (l *Ledger) SuspectRecipients(ctx context.Context, s *Suspect) ([]Recipient, error) {
+	c, err := l.Campaign(ctx, s.Campaign)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := l.listColumns(ctx, c.ListID)
+	if err != nil {
+		return nil, err
+	}
+	ids := slices.Sorted(slices.Values(append(slices.Clone(s.Unresolved), s.Absent...)))
+	ids = slices.Compact(ids)
+	all := make([]Recipient, 0, len(ids))
+	for part := range slices.Chunk(ids, 500) {
+		args := append([]any{recordSeparator}, asArgs(part)...)
+		var cells sql.NullString
+		err := l.store.read().QueryRowContext(ctx, `SELECT string_agg(r.id || ' ' || r.quoted || ' ' || `+contactColumn+`, $1)
+			FROM recipients r JOIN contacts k ON k.id = r.contact_id WHERE r.id IN (`+placeholders(2, len(part))+`)`, args...).Scan(&cells)
+		if err != nil {
+			return nil, fmt.Errorf("reading the recipients of attempt %d: %w", s.Attempt, err)
+		}
+		if !cells.Valid {
+			continue
+		}
+		for cell := range strings.SplitSeq(cells.String, recordSeparator) {
+			r, err := readRecipient(cell, columns)
+			if err != nil {
+				return nil, fmt.Errorf("reading the recipients of attempt %d: %w", s.Attempt, err)
+			}
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b Recipient) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// KnownMessages returns those of the provider's ids that the ledger holds a
+// message for already, among the attempts on a channel that began since.
+func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, ids map[string]bool) (map[string]bool, error) {
+	known := map[string]bool{}
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id, members, answer FROM attempts
+		WHERE answer IS NOT NULL AND channel = $1 AND started_at >= $2`, string(d.Channel), since.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("reading answers: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			attempt      int64
+			cell, answer []byte
+		)
+		if err := rows.Scan(&attempt, &cell, &answer); err != nil {
+			return nil, fmt.Errorf("reading answers: %w", err)
+		}
+		members, err := decodeMembers(cell)
+		if err != nil {
+			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
+		}
+		err = unpackAnswer(answer, members, func(_ int64, s Said) {
+			if ids[s.ProviderID] {
+				known[s.ProviderID] = true
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading answers: %w", err)
+	}
+	single, err := l.store.read().QueryContext(ctx, `SELECT m.provider_id FROM messages m JOIN attempts a ON a.id = m.attempt_id
+		WHERE a.channel = $1 AND a.started_at >= $2`, string(d.Channel), since.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("reading messages: %w", err)
+	}
+	defer single.Close()
+	for single.Next() {
+		var id string
+		if err := single.Scan(&id); err != nil {
+			return nil, fmt.Errorf("reading messages: %w", err)
+		}
+		if ids[id] {
+			known[id] = true
+		}
+	}
+	return known, single.Err()
+}
