@@ -202,10 +202,10 @@ func TestWhatIsNoBackupIsRefused(t *testing.T) {
 		}
 		half := file("half", whole[:len(whole)/2])
 		for path, want := range map[string]campaign.Code{
-			filepath.Join(dir, "missing"):                 campaign.CodeNotFound,
-			file("text", []byte("id,name\n1,Ann\n")):      campaign.CodeInvalid,
-			file("empty", nil):                            campaign.CodeInvalid,
-			half:                                          "",
+			filepath.Join(dir, "missing"):            campaign.CodeNotFound,
+			file("text", []byte("id,name\n1,Ann\n")): campaign.CodeInvalid,
+			file("empty", nil):                       campaign.CodeInvalid,
+			half:                                     "",
 			file("database", []byte(w.plainDatabase(t))):  campaign.CodeInvalid,
 			file("newer", []byte(w.backupOfTheFuture(t))): campaign.CodeInvalid,
 		} {
@@ -348,5 +348,13 @@ func TestThePasswordIsNotOnTheCommandLine(t *testing.T) {
 		if env[k] != want {
 			t.Errorf("%s is %q, want %q", k, env[k], want)
 		}
+	}
+}
+
+func TestAMissingToolSaysWhatToInstall(t *testing.T) {
+	t.Parallel()
+	_, err := runTool(t.Context(), nil, "pg_dump-of-nobody", "--version")
+	if campaign.ErrorCode(err) != campaign.CodeInvalid || !strings.Contains(err.Error(), "postgresql-client") {
+		t.Errorf("%v", err)
 	}
 }

@@ -180,6 +180,7 @@ func (m *Main) notBuiltYet() []*cobra.Command {
 	for name, what := range map[string]string{
 		"schedule": "recurring runs",
 		"optout":   "commands for the suppression list",
+		"audit":    "comparing with the provider's history, and the end of a quarantine,",
 	} {
 		all = append(all, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true,
