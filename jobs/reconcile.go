@@ -195,7 +195,7 @@ func (s *search) row(ctx context.Context, rec *clicksend.Record) error {
 	if rec.CustomString == "" {
 		return s.unreferenced(ctx, rec)
 	}
-	ref, ours := campaign.ParseReference(rec.CustomString, s.r.Ledger.ID())
+	ref, ours := s.r.Ledger.ParseReference(rec.CustomString)
 	if !ours {
 		return nil
 	}

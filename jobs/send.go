@@ -308,6 +308,9 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	case errors.Is(err, ledger.ErrLostLease), errors.Is(err, ledger.ErrNotSending), errors.Is(err, ledger.ErrBudget),
 		errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrStopped), errors.Is(err, ledger.ErrNobody):
 		return nil // it is on record
+	case errors.Is(err, ledger.ErrQuarantined), errors.Is(err, ledger.ErrFormerID):
+		log.Error("a batch is held back", "error", err)
+		return nil // it waits in the ledger
 	default:
 		return s.giveUp(ctx, claim, log, 0, err)
 	}

@@ -54,7 +54,8 @@ type Begin struct {
 	Members []int64
 }
 
-// Why an attempt may not begin. The batch has been given back.
+// Why an attempt may not begin, besides ErrQuarantined and ErrFormerID. The
+// batch has been given back.
 var (
 	// ErrNotSending: the campaign was paused, cancelled or has ended.
 	ErrNotSending = errors.New("the campaign is not sending")
@@ -89,13 +90,20 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		if err != nil {
 			return err
 		}
-		var fence, until, attempts int64
-		err = tx.exec.QueryRowContext(ctx, `SELECT fence, lease_until, attempts FROM batches WHERE id = $1 AND state = 0`+l.store.forUpdate(), cl.Batch).Scan(&fence, &until, &attempts)
+		var (
+			fence, until, attempts int64
+			id, quarantine         string
+		)
+		err = tx.exec.QueryRowContext(ctx, `SELECT fence, lease_until, attempts, (SELECT id FROM ledger), (SELECT quarantine FROM ledger)
+			FROM batches WHERE id = $1 AND state = 0`+l.store.forUpdate(), cl.Batch).Scan(&fence, &until, &attempts, &id, &quarantine)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && (fence != cl.Fence || until < now) {
 			return ErrLostLease
 		}
 		if err != nil {
 			return fmt.Errorf("reading batch %d: %w", cl.Batch, err)
+		}
+		if refused = l.mayLeave(id, quarantine); refused != nil {
+			return giveBack(ctx, tx, cl, now+time.Minute.Milliseconds())
 		}
 		if state != campaign.Sending {
 			refused = ErrNotSending
@@ -319,6 +327,8 @@ func nullString(s string) any {
 // run out: the worker died between the commit before the post and the record of
 // the answer, or cannot reach the database. The settling time counts from the
 // attempt's deadline. It returns how many.
+//
+// In quarantine it leaves them alone: nothing is found out then.
 func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 	now, err := l.Now(ctx)
 	if err != nil {
@@ -326,7 +336,7 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 	}
 	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.members, a.reserved, a.deadline
 		FROM attempts a JOIN batches b ON b.id = a.batch_id
-		WHERE a.state = 0 AND b.lease_until <= $1 LIMIT 200`, now.UnixMilli())
+		WHERE a.state = 0 AND b.lease_until <= $1 AND (SELECT quarantine FROM ledger) = '' LIMIT 200`, now.UnixMilli())
 	if err != nil {
 		return 0, fmt.Errorf("looking for attempts nobody answers for: %w", err)
 	}

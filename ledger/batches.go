@@ -39,12 +39,13 @@ type DueQuery struct {
 
 // Due raises the dispatch number of batches that are due and that nobody
 // holds, and returns them. It asks nobody but the ledger: what Redis holds
-// does not matter.
+// does not matter. In quarantine nothing is due, and ErrFormerID says that this
+// process would put batches into queues where nobody looks any more.
 func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 	// Most beats find nothing: look before writing.
 	var ready bool
 	err := l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches b JOIN campaigns c ON c.id = b.campaign_id
-		WHERE b.channel = $1 AND b.state = 0 AND c.state = 'sending')`, string(q.Channel)).Scan(&ready)
+		WHERE b.channel = $1 AND b.state = 0 AND c.state = 'sending' AND (SELECT quarantine FROM ledger) = '')`, string(q.Channel)).Scan(&ready)
 	if err != nil {
 		return nil, fmt.Errorf("looking for batches that are due: %w", err)
 	}
@@ -54,6 +55,15 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 	var due []Dispatch
 	err = l.store.writeLoosely(ctx, func(tx *tx) error {
 		due = nil
+		var id, quarantine string
+		if err := tx.exec.QueryRowContext(ctx, `SELECT id, quarantine FROM ledger WHERE one = 1`).Scan(&id, &quarantine); err != nil {
+			return fmt.Errorf("looking for batches that are due: %w", err)
+		}
+		if err := l.mayLeave(id, quarantine); errors.Is(err, ErrQuarantined) {
+			return nil
+		} else if err != nil {
+			return err
+		}
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -102,13 +112,15 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 // ForgetDispatches makes every dispatched batch that nobody has claimed due
 // again: the queue has lost its memory.
 func (l *Ledger) ForgetDispatches(ctx context.Context) error {
-	return l.store.writeLoosely(ctx, func(tx *tx) error {
-		_, err := tx.exec.ExecContext(ctx, `UPDATE batches SET dispatched_at = 0 WHERE state = 0 AND dispatched_at <> 0`)
-		if err != nil {
-			return fmt.Errorf("forgetting what the queue has lost: %w", err)
-		}
-		return nil
-	})
+	return l.store.writeLoosely(ctx, func(tx *tx) error { return forgetDispatches(ctx, tx) })
+}
+
+func forgetDispatches(ctx context.Context, tx *tx) error {
+	_, err := tx.exec.ExecContext(ctx, `UPDATE batches SET dispatched_at = 0 WHERE state = 0 AND dispatched_at <> 0`)
+	if err != nil {
+		return fmt.Errorf("forgetting what the queue has lost: %w", err)
+	}
+	return nil
 }
 
 // Claim is a batch that one worker holds until its lease runs out.
@@ -135,7 +147,7 @@ type Recipient struct {
 
 // Claim takes a batch for a worker. It returns nil without an error when there
 // is nothing to do: the number is stale, somebody else holds the batch, it is
-// done, or its campaign is not sending. From here on the lease alone says
+// done, its campaign is not sending, or the ledger lets nothing leave. From here on the lease alone says
 // whether somebody has the batch: when it runs out, the batch is due again.
 func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, lease time.Duration) (*Claim, error) {
 	var cl *Claim
@@ -150,8 +162,9 @@ func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, 
 		err = tx.exec.QueryRowContext(ctx, `UPDATE batches SET fence = fence + 1, lease_by = $1, lease_until = $2, dispatched_at = 0
 			WHERE id = $3 AND dispatch = $4 AND state = 0 AND lease_until <= $5 AND due_at <= $5
 			  AND (SELECT c.state FROM campaigns c WHERE c.id = batches.campaign_id) = 'sending'
+			  AND EXISTS (SELECT 1 FROM ledger WHERE id = $6 AND quarantine = '')
 			RETURNING campaign_id, file_key, fence, attempts, tries, resend = 1`,
-			worker, now+lease.Milliseconds(), batch, number, now).Scan(&campaignID, &c.FileKey, &c.Fence, &c.Attempts, &c.Tries, &c.Resend)
+			worker, now+lease.Milliseconds(), batch, number, now, l.id).Scan(&campaignID, &c.FileKey, &c.Fence, &c.Attempts, &c.Tries, &c.Resend)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

@@ -301,7 +301,7 @@ type Move struct {
 // MoveCampaign changes a campaign's state and records who did it and why. A
 // move the table does not allow is an Error with CodeConflict. A move that ends
 // the campaign does what Cancel does: nobody is left pending in it. Only the
-// ledger itself moves a campaign to Completed.
+// ledger itself moves a campaign to Completed. In quarantine nothing starts.
 func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
@@ -310,6 +310,11 @@ func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 		}
 		if !campaign.CanMove(from, m.To) || m.To == campaign.Completed || from.Final() {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s and cannot become %s", id, from, m.To)
+		}
+		if m.To == campaign.Sending || m.To == campaign.Scheduled {
+			if err := l.refuseQuarantined(ctx, tx); err != nil {
+				return err
+			}
 		}
 		switch m.To {
 		case campaign.Cancelling, campaign.Cancelled, campaign.Failed:
@@ -453,6 +458,9 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 		if from != campaign.Paused {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume", id, from)
 		}
+		if err := l.refuseQuarantined(ctx, tx); err != nil {
+			return err
+		}
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -511,13 +519,13 @@ func withdraw(ctx context.Context, tx *tx, id int64) error {
 }
 
 // StartDue sends every scheduled campaign whose hour has come, and returns
-// their ids.
+// their ids. In quarantine no hour comes.
 func (l *Ledger) StartDue(ctx context.Context) ([]int64, error) {
 	now, err := l.Now(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1`, now.UnixMilli())
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1 AND (SELECT quarantine FROM ledger) = ''`, now.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
 	}

@@ -38,7 +38,12 @@ func migratedPostgres(t testing.TB) string {
 		if err != nil {
 			return err
 		}
-		return l.Close()
+		// Copies of it are databases of their own, which were never opened.
+		err = l.store.write(ctx, func(tx *tx) error {
+			_, err := tx.exec.ExecContext(ctx, `UPDATE ledger SET home = ''`)
+			return err
+		})
+		return errors.Join(err, l.Close())
 	})
 }
 
@@ -76,7 +81,7 @@ func newWorld(t testing.TB, target, fileDir string) *world {
 	w.ok(err)
 	w.l = l
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
+		if err := w.l.Close(); err != nil {
 			t.Error(err)
 		}
 	})

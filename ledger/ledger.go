@@ -12,7 +12,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/postrider/postrider/campaign"
@@ -31,6 +30,7 @@ type Options struct {
 type Ledger struct {
 	store   store
 	id      string
+	former  []formerID
 	fileDir string
 	clock   func() time.Time
 }
@@ -58,6 +58,9 @@ type store interface {
 	// kind is "sqlite" or "postgres".
 	kind() string
 	describe(ctx context.Context) (string, error)
+	// home is where the database lies, and the reason for a quarantine that a
+	// restore into it has left behind, if there was one.
+	home(ctx context.Context) (here home, restored string, err error)
 	close() error
 }
 
@@ -107,14 +110,15 @@ type execer interface {
 }
 
 // Open opens the ledger at target, a file path or a postgres:// URL, creating
-// and migrating it as needed. Two processes may open a new ledger at once.
+// and migrating it as needed. Two processes may open a new ledger at once. A
+// ledger that is not where it was opened before is a copy, and is quarantined.
 func Open(ctx context.Context, target string, o Options) (*Ledger, error) {
 	var (
 		s   store
 		err error
 	)
 	switch {
-	case strings.HasPrefix(target, "postgres://"), strings.HasPrefix(target, "postgresql://"):
+	case isPostgres(target):
 		s, err = openPostgres(ctx, target)
 	case target == "":
 		return nil, campaign.Errorf(campaign.CodeInvalid, "no database is named: set POSTRIDER_DATABASE_URL to a file path or a postgres:// address")
@@ -125,14 +129,15 @@ func Open(ctx context.Context, target string, o Options) (*Ledger, error) {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
 	l := &Ledger{store: s, fileDir: o.FileDir, clock: o.Clock}
-	if err := s.read().QueryRowContext(ctx, `SELECT id FROM ledger WHERE one = 1`).Scan(&l.id); err != nil {
-		return nil, errors.Join(fmt.Errorf("reading the ledger's id: %w", err), s.close())
+	if err := l.settleIn(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	return l, nil
 }
 
 // ID is this ledger's random id, ten characters of [0-9a-f], made by its first
-// migration.
+// migration and anew when a quarantine is lifted. It is the one it had when it
+// was opened.
 func (l *Ledger) ID() string { return l.id }
 
 // Kind is "sqlite" or "postgres".

@@ -52,8 +52,9 @@ type Look struct {
 const lateLooks = 3
 
 // dueLook selects attempts whose settling time ($1: before when it must have
-// begun) is over, and that have somebody to be found, or for late evidence.
-const dueLook = `(a.unresolved IS NOT NULL AND a.state IN (1, 3) OR a.absent IS NOT NULL AND a.unresolved IS NULL AND a.looks < 3) AND a.settles_from <= $1`
+// begun) is over, and that have somebody to be found, or for late evidence. In
+// quarantine nothing is found out.
+const dueLook = `(a.unresolved IS NOT NULL AND a.state IN (1, 3) OR a.absent IS NOT NULL AND a.unresolved IS NULL AND a.looks < 3) AND a.settles_from <= $1 AND (SELECT quarantine FROM ledger) = ''`
 
 // LooksDue says of which channels history should be read now, given how long it
 // may lag behind.

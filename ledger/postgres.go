@@ -20,6 +20,24 @@ import (
 type postgresStore struct{ db *sql.DB }
 
 func openPostgres(ctx context.Context, url string) (*postgresStore, error) {
+	cfg, err := parsePostgres(url)
+	if err != nil {
+		return nil, err
+	}
+	db := stdlib.OpenDB(*cfg)
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(8)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	if err := pingPostgres(ctx, db, cfg); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := migratePostgres(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &postgresStore{db: db}, nil
+}
+
+func parsePostgres(url string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		// pgx repeats the address, and with it perhaps the password.
@@ -28,17 +46,14 @@ func openPostgres(ctx context.Context, url string) (*postgresStore, error) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 10 * time.Second
 	}
-	db := stdlib.OpenDB(*cfg)
-	db.SetMaxOpenConns(16)
-	db.SetMaxIdleConns(8)
-	db.SetConnMaxIdleTime(5 * time.Minute)
+	return cfg, nil
+}
+
+func pingPostgres(ctx context.Context, db *sql.DB, cfg *pgx.ConnConfig) error {
 	if err := db.PingContext(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("PostgreSQL at %s:%d does not answer: is it running, and do user and database exist? %w", cfg.Host, cfg.Port, withoutAddress(err)), db.Close())
+		return fmt.Errorf("PostgreSQL at %s:%d does not answer: is it running, and do user and database exist? %w", cfg.Host, cfg.Port, withoutAddress(err))
 	}
-	if err := migratePostgres(ctx, db); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	return &postgresStore{db: db}, nil
+	return nil
 }
 
 // withoutAddress drops pgx's rendering of the connection string from an error.
@@ -89,6 +104,40 @@ func (s *postgresStore) now(ctx context.Context, t *tx) (time.Time, error) {
 func (s *postgresStore) serialise(ctx context.Context, t *tx, key string) error {
 	_, err := t.exec.ExecContext(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, key)
 	return err
+}
+
+// restoringTable stands in a database while a ledger is restored into it, and
+// holds the reason of its quarantine: Restore and the ledger's first Open
+// together are one step that a crash cannot halve.
+const restoringTable = "postrider_restoring"
+
+func (s *postgresStore) home(ctx context.Context) (home, string, error) {
+	var (
+		oid       int64
+		restoring bool
+	)
+	err := s.db.QueryRowContext(ctx, `SELECT oid::bigint, to_regclass('`+restoringTable+`') IS NOT NULL FROM pg_database WHERE datname = current_database()`).Scan(&oid, &restoring)
+	if err != nil {
+		return "", "", err
+	}
+	here := home(fmt.Sprintf("database %d", oid))
+	var cluster string
+	err = s.db.QueryRowContext(ctx, `SELECT system_identifier::text FROM pg_control_system()`).Scan(&cluster)
+	var pe *pgconn.PgError
+	switch {
+	case err == nil:
+		here += home(", cluster " + cluster)
+	case !errors.As(err, &pe) || pe.Code != "42501" && pe.Code != "42883" && pe.Code != "0A000":
+		return "", "", err // else: not allowed to us, or not there
+	}
+	reason := ""
+	if restoring {
+		err := s.db.QueryRowContext(ctx, `SELECT reason FROM `+restoringTable).Scan(&reason)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return "", "", err
+		}
+	}
+	return here, reason, nil
 }
 
 func (s *postgresStore) describe(ctx context.Context) (string, error) {

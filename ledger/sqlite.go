@@ -133,6 +133,11 @@ func (s *sqliteStore) now(context.Context, *tx) (time.Time, error) { return time
 // serialise has nothing to do: there is one writer, over all processes.
 func (s *sqliteStore) serialise(context.Context, *tx, string) error { return nil }
 
+func (s *sqliteStore) home(context.Context) (home, string, error) {
+	here, err := fileHome(s.path)
+	return here, "", err
+}
+
 func (s *sqliteStore) describe(ctx context.Context) (string, error) {
 	var v string
 	err := s.readers.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&v)

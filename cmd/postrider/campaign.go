@@ -530,6 +530,9 @@ func (m *Main) campaignResume(ctx context.Context, ref string, budget *campaign.
 		return err
 	}
 	defer l.Close()
+	if err := refuseQuarantined(ctx, l); err != nil {
+		return err
+	}
 	if c.State != campaign.Paused {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume", c.ID, c.State)
 	}

@@ -321,6 +321,9 @@ func (d *doctor) database(ctx context.Context) *ledger.Ledger {
 	if d.m.cfg.UsesPostgres() {
 		d.databaseClock(ctx, l)
 	}
+	if err := refuseQuarantined(ctx, l); err != nil {
+		d.say("quarantine", problem, "%v", err)
+	}
 	return l
 }
 

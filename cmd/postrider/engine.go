@@ -130,6 +130,10 @@ func (m *Main) serveRuns() (bool, error) {
 
 // run opens what the roles need on an engine whose queue is open, and starts it.
 func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.Logger, r roles) error {
+	// A copy has the queues of what it is a copy of: it must not take from them.
+	if err := refuseQuarantined(ctx, l); err != nil {
+		return err
+	}
 	e.ledger = l
 	sender := &jobs.Sender{
 		Ledger: l, Log: log, Name: workerName(),

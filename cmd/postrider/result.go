@@ -31,6 +31,9 @@ type campaignJSON struct {
 
 	Refusals    map[string]int `json:"refusals,omitempty"`
 	Suppression map[string]int `json:"suppressions,omitempty"`
+
+	// Quarantine is why nothing may leave the whole ledger.
+	Quarantine string `json:"quarantine,omitempty"`
 }
 
 // describe reads a campaign as --json shows it.
@@ -48,6 +51,11 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
 		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
 	}
+	q, err := l.Quarantine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out.Quarantine = q.Reason
 	if counts.Rejected+counts.Suppressed > 0 {
 		reasons, err := l.CountReasons(ctx, id)
 		if err != nil {
@@ -115,6 +123,9 @@ func (m *Main) printReport(c *campaignJSON) {
 		money += fmt.Sprintf(", reserved for what is in flight or unknown %s", c.Reserved)
 	}
 	m.say("  %s %s", money, c.Currency)
+	if c.Quarantine != "" {
+		m.say("  nothing leaves: %v", ledger.Quarantine{Reason: c.Quarantine}.Err())
+	}
 }
 
 // list writes counts by reason, the largest first.

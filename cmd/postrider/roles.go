@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/web"
 )
 
@@ -76,34 +78,78 @@ func (m *Main) runRole(ctx context.Context, name string, r roles, dashboard bool
 	if err := m.showServing(e); err != nil {
 		return err
 	}
+	var l *ledger.Ledger
 	if r.worker || r.scheduler {
-		l, err := m.openLedger(ctx)
-		if err != nil {
+		if l, err = m.openLedger(ctx); err != nil {
 			return err
 		}
-		defer l.Close()
-		defer e.close()
-		if err := m.run(ctx, e, l, log, r); err != nil {
-			return err
-		}
+		defer func() { e.close(); l.Close() }() //nolint:errcheck // what was recorded is safe
 	}
-	var console *web.Server
 	if dashboard {
-		console = &web.Server{Addr: m.cfg.Listen, Password: m.cfg.WebPassword.Reveal(), Redis: e.redis, Log: log}
+		console := &web.Server{Addr: m.cfg.Listen, Password: m.cfg.WebPassword.Reveal(), Redis: e.redis, Log: log}
 		if err := console.Start(); err != nil {
 			return err
 		}
 		log.Info("the queue's dashboard is up", "url", "http://"+console.Address()+"/queues/", "user", web.User)
+		defer func() {
+			end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			if err := console.Shutdown(end); err != nil {
+				log.Warn("the dashboard did not end in time", "error", err)
+			}
+		}()
+	}
+	if l != nil {
+		if l, err = m.awaitRelease(ctx, l, log); err != nil {
+			return err
+		}
+		if ctx.Err() == nil {
+			if err := m.run(ctx, e, l, log, r); err != nil {
+				return err
+			}
+		}
 	}
 	log.Info("running", "role", name, "version", m.Version)
 	<-ctx.Done()
 	log.Info("stopping: no new batches are taken, those in hand are recorded")
-	if console != nil {
-		end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := console.Shutdown(end); err != nil {
-			log.Warn("the dashboard did not end in time", "error", err)
+	return nil
+}
+
+// quarantineLook is how often a waiting role asks whether the quarantine has
+// been lifted.
+const quarantineLook = 2 * time.Second
+
+// awaitRelease holds a role back while the ledger is quarantined, and says so
+// once. It returns the ledger to go on with: lifted, it has a new id and is
+// opened anew. It returns without an error when the context ends.
+func (m *Main) awaitRelease(ctx context.Context, l *ledger.Ledger, log *slog.Logger) (*ledger.Ledger, error) {
+	for waited := false; ; {
+		err := refuseQuarantined(ctx, l)
+		switch {
+		case err == nil && !waited:
+			return l, nil
+		case err == nil:
+			fresh, err := m.openLedger(ctx)
+			if err != nil {
+				return l, err
+			}
+			log.Info("the quarantine is lifted: sending may go on", "ledger", fresh.ID())
+			return fresh, l.Close()
+		case ctx.Err() != nil:
+			return l, nil
+		case !errors.Is(err, ledger.ErrQuarantined):
+			if !waited {
+				return l, err
+			}
+			log.Warn("the ledger cannot be read just now", "error", err)
+		case !waited:
+			log.Warn("waiting, and sending nothing", "reason", err)
+			waited = true
+		}
+		select {
+		case <-time.After(quarantineLook):
+		case <-ctx.Done():
+			return l, nil
 		}
 	}
-	return nil
 }

@@ -225,6 +225,11 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 		return err
 	}
 	defer l.Close()
+	if !r.dryRun {
+		if err := refuseQuarantined(ctx, l); err != nil {
+			return err
+		}
+	}
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
