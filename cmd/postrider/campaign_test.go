@@ -345,7 +345,7 @@ func TestCancellingWithoutAQuestion(t *testing.T) {
 // take them after all, the budget must hold: it pauses, and can be raised.
 func TestABudgetHoldsForMessagesThatMayBeRefusedAndCanBeRaised(t *testing.T) {
 	t.Parallel()
-	s := newShell(t)
+	s := newShell(t).with("POSTRIDER_CONCURRENCY_SMS=1") // the dear batch first
 	p := s.provider(sandbox.Options{Countries: []string{"AU"}})
 	var rows strings.Builder
 	rows.WriteString("phone\n")
