@@ -338,9 +338,10 @@ func (r *reading) proves() bool {
 	return r.linked && r.clean() && r.covered == r.most
 }
 
-// agrees says that two readings met the same rows, each of them once.
+// agrees says that two readings met the same rows, each of them once. A list
+// that counts rows and shows none is out of order, however often it does so.
 func (r *reading) agrees(before *reading) bool {
-	whole := func(r *reading) bool { return !r.stopped && r.clean() }
+	whole := func(r *reading) bool { return !r.stopped && r.clean() && (r.seen.Len() > 0 || r.most <= 0) }
 	return whole(r) && whole(before) && r.seen.Len() == before.seen.Len() && r.sum == before.sum
 }
 

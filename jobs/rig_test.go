@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
@@ -43,6 +44,7 @@ type rig struct {
 	flush   func()
 	sender  *jobs.Sender
 	account ledger.Provider
+	settle  time.Duration // when unknown recipients are found out; 0: never
 }
 
 type setup struct {
@@ -131,7 +133,7 @@ func (r *rig) ok(err error) {
 
 func (r *rig) equal(got, want any) {
 	r.t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		r.t.Fatalf("-want +got:\n%s", diff)
 	}
 }
@@ -244,13 +246,22 @@ func (r *rig) counts(id int64) ledger.Counts {
 
 // dispatcher is the one that the beat uses.
 func (r *rig) dispatcher() *jobs.Dispatcher {
-	return &jobs.Dispatcher{Ledger: r.l, Queue: asynq.NewClientFromRedisClient(r.rdb), Redis: r.rdb, Log: r.log, TaskTimeout: r.sender.TaskTimeout()}
+	return &jobs.Dispatcher{Ledger: r.l, Queue: asynq.NewClientFromRedisClient(r.rdb), Redis: r.rdb, Log: r.log, TaskTimeout: r.sender.TaskTimeout(),
+		Settle: cmp.Or(r.settle, time.Hour)}
+}
+
+// finder finds out what is unknown after the rig's settling time.
+func (r *rig) finder() *jobs.Reconciler {
+	return &jobs.Reconciler{Ledger: r.l, Provider: r.p, Log: r.log, Name: "worker", Settle: r.settle}
 }
 
 // work runs a worker and the sweeper until the test ends.
 func (r *rig) work() *jobs.Worker {
 	r.t.Helper()
 	w := &jobs.Worker{Sender: r.sender, Redis: r.rdb, Log: r.log}
+	if r.settle > 0 {
+		w.Reconciler = r.finder()
+	}
 	r.ok(w.Start(r.ctx))
 	r.t.Cleanup(w.Shutdown)
 	b := &scheduler.Beat{Dispatcher: r.dispatcher(), Log: r.log, Every: 20 * time.Millisecond}

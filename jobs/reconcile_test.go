@@ -1,0 +1,217 @@
+package jobs_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/jobs"
+	"github.com/postrider/postrider/ledger"
+)
+
+// sendRoute is the route of a channel's send.
+func sendRoute(ch campaign.Channel) string {
+	if ch.IsPost() {
+		return "POST /post/" + ch.String() + "s/send"
+	}
+	return "POST /" + ch.String() + "/send"
+}
+
+// Whatever happens to a request or its answer, everybody is reached once, and
+// the campaign ends by itself.
+func TestUnknownRecipientsAreFoundOut(t *testing.T) {
+	faults := map[string]sandbox.Faults{
+		"reset after it was accepted":  {ResetAfter: 1},
+		"reset before it was accepted": {ResetBefore: 1},
+		"500 after it was accepted":    {Error500After: 1},
+		"500 before it was accepted":   {Error500Before: 1},
+		"half an answer":               {CutJSON: 1},
+		"no answer":                    {Hang: 1, HangFor: time.Minute},
+		"rows missing":                 {MissingRows: 1},
+	}
+	for _, ch := range campaign.Channels() {
+		for name, f := range faults {
+			t.Run(ch.String()+"/"+name, func(t *testing.T) {
+				r := newRig(t, setup{sender: func(s *jobs.Sender) { s.HTTPTimeout = time.Second }})
+				r.settle = 300 * time.Millisecond
+				r.sb.SetHistory(sandbox.HistoryMode{Lag: 200 * time.Millisecond})
+				c := r.begun(ch, 1100)
+				f.Limit, f.Endpoints = 1, []string{sendRoute(ch)}
+				r.sb.SetFaults(f)
+				r.work()
+				end := r.becomes(c.ID, campaign.Completed)
+				r.equal(r.counts(c.ID), ledger.Counts{Total: 1100, Accepted: 1100})
+				r.once(c.ID)
+				// Nothing is held back any more, and the whole price is on record.
+				r.equal([]campaign.Micros{end.Reserved, end.Spent}, []campaign.Micros{0, end.Quoted})
+			})
+		}
+	}
+}
+
+// However history is ordered and dated, and whether or not it echoes the
+// references.
+func TestHistoryInEveryDressTellsWhoWasAccepted(t *testing.T) {
+	for _, ch := range campaign.Channels() {
+		for _, order := range []sandbox.HistoryOrder{sandbox.NewestFirst, sandbox.OldestFirst, sandbox.ByID, sandbox.Shuffled, sandbox.PagesShuffled} {
+			for _, bare := range []bool{false, true} {
+				t.Run(fmt.Sprint(ch, "/", order, "/no reference ", bare), func(t *testing.T) {
+					r := newRig(t, setup{})
+					r.settle = 200 * time.Millisecond
+					r.sb.SetHistory(sandbox.HistoryMode{Order: order, NoReference: bare, IgnoreOrderBy: true, DueDates: bare})
+					c := r.begun(ch, 250)
+					r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{sendRoute(ch)}})
+					r.work()
+					r.becomes(c.ID, campaign.Completed)
+					r.equal(r.counts(c.ID), ledger.Counts{Total: 250, Accepted: 250})
+					r.once(c.ID)
+				})
+			}
+		}
+	}
+}
+
+// A message that shows only after it was taken for absent is a duplicate by
+// then: it is on record, and nothing is sent again until somebody decides.
+func TestALateRowIsADuplicateAndStopsResends(t *testing.T) {
+	r := newRig(t, setup{})
+	r.settle = 300 * time.Millisecond
+	r.sb.SetHistory(sandbox.HistoryMode{Lag: 1500 * time.Millisecond}) // more than was promised
+	c := r.begun(campaign.SMS, 50)
+	r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+	r.work()
+	r.becomes(c.ID, campaign.Completed)
+	r.until("the late rows are found", func() bool {
+		n, err := r.l.Duplicates(r.ctx, c.ID)
+		r.ok(err)
+		return n == 50
+	})
+	r.equal(r.sb.Stats().Again, int64(50))
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 50, Accepted: 50})
+	why, err := r.l.Stopped(r.ctx, c)
+	r.ok(err)
+	if !strings.HasPrefix(why, "duplicates: ") {
+		t.Fatalf("resends are not stopped: %q", why)
+	}
+	// What was charged twice is on record twice.
+	if got := r.campaign(c.ID); got.Spent != 2*got.Quoted || got.Reserved != 0 {
+		t.Errorf("spent %s of %s, %s reserved", got.Spent, got.Quoted, got.Reserved)
+	}
+
+	// Another campaign's lost batch is found absent, and waits.
+	r.sb.SetHistory(sandbox.HistoryMode{})
+	d := r.begun(campaign.SMS, 50)
+	r.sb.SetFaults(sandbox.Faults{ResetBefore: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+	paused := r.becomes(d.ID, campaign.Paused)
+	r.equal(paused.Reason, why)
+	r.equal(r.counts(d.ID), ledger.Counts{Total: 50, Pending: 50})
+	stopped, err := r.l.AllowResends(r.ctx, d, "test")
+	r.ok(err)
+	r.equal(stopped, true)
+	r.ok(r.l.Resume(r.ctx, d.ID, "test"))
+	r.becomes(d.ID, campaign.Completed)
+	r.equal(r.counts(d.ID), ledger.Counts{Total: 50, Accepted: 50})
+}
+
+// While history cannot be read, or is another account's, nothing is guessed.
+func TestNothingIsGuessedWhileHistoryCannotBeRead(t *testing.T) {
+	for name, front := range map[string]func(r *rig, w http.ResponseWriter) bool{
+		"500":     func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true },
+		"401":     func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return true },
+		"no JSON": func(_ *rig, w http.ResponseWriter) bool { fmt.Fprint(w, "<html>maintenance</html>"); return true },
+		"empty total": func(_ *rig, w http.ResponseWriter) bool {
+			fmt.Fprint(w, `{"http_code":200,"data":{"data":[]}}`)
+			return true
+		},
+		"lying total": func(_ *rig, w http.ResponseWriter) bool {
+			fmt.Fprint(w, `{"http_code":200,"response_code":"SUCCESS","data":{"total":7,"per_page":100,"current_page":1,"last_page":1,"data":[]}}`)
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, setup{})
+			r.settle = 50 * time.Millisecond
+			c := r.begun(campaign.SMS, 20)
+			var asked atomic.Int64
+			var mended atomic.Bool
+			r.front(func(w http.ResponseWriter, req *http.Request) {
+				if strings.HasSuffix(req.URL.Path, "/sms/history") && !mended.Load() {
+					asked.Add(1)
+					w.Header().Set("Content-Type", "application/json")
+					if front(r, w) {
+						return
+					}
+				}
+				r.sb.ServeHTTP(w, req)
+			})
+			r.sb.SetFaults(sandbox.Faults{ResetBefore: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+			r.work()
+			r.until("history was asked for twice", func() bool { return asked.Load() >= 2 })
+			var list []ledger.UnknownAttempt
+			r.until("the problem is on record", func() bool {
+				var err error
+				list, err = r.l.UnknownAttempts(r.ctx, c.ID, r.settle)
+				r.ok(err)
+				return len(list) == 1 && list[0].Problem != "" && list[0].Looks > 0
+			})
+			if !strings.Contains(list[0].Problem, "history") {
+				t.Errorf("the problem reads %q", list[0].Problem)
+			}
+			r.equal(r.counts(c.ID), ledger.Counts{Total: 20, Unknown: 20})
+			r.equal(r.sends(), int64(1))
+			mended.Store(true)
+			r.becomes(c.ID, campaign.Completed)
+			r.equal(r.counts(c.ID), ledger.Counts{Total: 20, Accepted: 20})
+			r.once(c.ID)
+		})
+	}
+}
+
+func TestAnotherAccountFindsNothingOut(t *testing.T) {
+	r := newRig(t, setup{})
+	r.settle = 50 * time.Millisecond
+	c := r.begun(campaign.SMS, 20)
+	r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+	for _, d := range r.dispatched(campaign.SMS) {
+		r.ok(r.sender.Send(r.ctx, d.Batch, d.Number))
+	}
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 20, Unknown: 20})
+	other := ledger.LookDue{Provider: ledger.Provider{URL: r.account.URL, User: "4711"}, Channel: campaign.SMS}
+	r.ok(r.finder().Reconcile(r.ctx, other))
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 20, Unknown: 20})
+	r.equal(r.sb.Stats().Endpoints["GET /sms/history"].Requests, int64(0))
+}
+
+// After an outage one look serves all: it costs pages, not pages times attempts.
+func TestOneLookServesManyAttempts(t *testing.T) {
+	r := newRig(t, setup{})
+	r.settle = time.Millisecond
+	const attempts, each = 200, 5
+	r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+	var all []*ledger.Campaign
+	for range attempts {
+		c := r.begun(campaign.SMS, each)
+		all = append(all, c)
+		// Each is the probe of a channel that waits for one.
+		for _, d := range r.dispatched(campaign.SMS) {
+			r.ok(r.sender.Send(r.ctx, d.Batch, d.Number))
+		}
+	}
+	due, err := r.l.LooksDue(r.ctx, r.settle)
+	r.ok(err)
+	r.equal(due, []ledger.LookDue{{Provider: r.account, Channel: campaign.SMS}})
+	r.ok(r.finder().Reconcile(r.ctx, due[0]))
+	for _, c := range all {
+		r.equal(r.campaign(c.ID).State, campaign.Completed)
+	}
+	pages := r.sb.Stats().Endpoints["GET /sms/history"].Requests
+	t.Logf("%d attempts of %d were found out with %d pages", attempts, each, pages)
+	if pages > 2*attempts*each/100 {
+		t.Errorf("%d pages were read for %d rows", pages, attempts*each)
+	}
+}
