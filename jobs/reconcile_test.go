@@ -124,10 +124,6 @@ func TestNothingIsGuessedWhileHistoryCannotBeRead(t *testing.T) {
 		"500":     func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true },
 		"401":     func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return true },
 		"no JSON": func(_ *rig, w http.ResponseWriter) bool { fmt.Fprint(w, "<html>maintenance</html>"); return true },
-		"empty total": func(_ *rig, w http.ResponseWriter) bool {
-			fmt.Fprint(w, `{"http_code":200,"data":{"data":[]}}`)
-			return true
-		},
 		"lying total": func(_ *rig, w http.ResponseWriter) bool {
 			fmt.Fprint(w, `{"http_code":200,"response_code":"SUCCESS","data":{"total":7,"per_page":100,"current_page":1,"last_page":1,"data":[]}}`)
 			return true
