@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,11 +28,10 @@ func (m *Main) campaignCommand() *cobra.Command {
 	},
 		m.campaignLsCommand(), m.campaignStatusCommand(), m.campaignReportCommand(),
 		m.campaignPauseCommand(), m.campaignResumeCommand(), m.campaignCancelCommand(),
+		m.campaignUnknownCommand(), m.campaignRetryCommand(),
 		notBuilt("create", "making a campaign from a file (use `postrider send`)"),
 		notBuilt("price", "pricing a draft (use `postrider send --dry-run`)"),
-		notBuilt("start", "starting a draft (use `postrider send`)"),
-		notBuilt("retry", "sending refused recipients again"),
-		notBuilt("unknown", "deciding over recipients whose answer was lost"))
+		notBuilt("start", "starting a draft (use `postrider send`)"))
 }
 
 // openCampaign opens the ledger and finds the campaign of a number or name.
@@ -146,6 +146,10 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 	case campaign.Quoted:
 		m.say("  it was planned and priced, and never approved")
 	case campaign.Paused:
+		if c.Stopped != "" && c.Stopped == c.Reason {
+			m.say("  once you know why, go on with `postrider campaign resume %d --after-duplicates`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
+			break
+		}
 		m.say("  go on with `postrider campaign resume %d`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
 	case campaign.Scheduled:
 		if c.StartAt != nil {
@@ -154,7 +158,7 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 		return m.sayIfIdle()
 	case campaign.Sending:
 		if c.Left() == 0 {
-			break
+			return m.sayUnknown(ctx, l, c)
 		}
 		due, err := l.NextDue(ctx, c.ID)
 		if err != nil {
@@ -170,6 +174,25 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 		return m.sayIfIdle()
 	}
 	return nil
+}
+
+// sayUnknown says when the provider's history is read for recipients whose
+// answer was lost.
+func (m *Main) sayUnknown(ctx context.Context, l *ledger.Ledger, c *campaignJSON) error {
+	all, err := l.UnknownAttempts(ctx, c.ID, m.cfg.Settle)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	next := slices.MinFunc(all, func(a, b ledger.UnknownAttempt) int { return a.NextLook.Compare(b.NextLook) })
+	now, err := l.Now(ctx)
+	if err != nil {
+		return err
+	}
+	m.say("  the provider's history is read for them in %s; `postrider campaign unknown %d` shows more", max(next.NextLook.Sub(now), 0).Round(time.Second), c.ID)
+	if next.Problem != "" {
+		m.say("  the last look did not tell: %s", printable(next.Problem))
+	}
+	return m.sayIfIdle()
 }
 
 // sayIfIdle warns when nobody would send.
@@ -505,26 +528,33 @@ func (m *Main) sayChanged(ctx context.Context, l *ledger.Ledger, id int64, note 
 
 func (m *Main) campaignResumeCommand() *cobra.Command {
 	var (
-		wait   bool
+		o      resumption
 		budget string
 	)
 	cmd := &cobra.Command{
 		Use: "resume ID", Short: "Let a paused campaign go on",
 		Args: exactArgs(1, "the campaign's number or name"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			limit, err := parseBudget(budget)
-			if err != nil {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.budget, err = parseBudget(budget); err != nil {
 				return err
 			}
-			return m.campaignResume(cmd.Context(), args[0], limit, wait)
+			return m.campaignResume(cmd.Context(), args[0], o)
 		},
 	}
 	cmd.Flags().StringVar(&budget, "budget", "", "from now on never spend more than this in all, such as 300.00")
-	cmd.Flags().BoolVar(&wait, "wait", false, "send it here if nobody else does, and wait until it has ended")
+	cmd.Flags().BoolVar(&o.wait, "wait", false, "send it here if nobody else does, and wait until it has ended")
+	cmd.Flags().BoolVar(&o.afterDuplicates, "after-duplicates", false, "let the channel send again to recipients who were sent to before, though some got a message twice")
 	return cmd
 }
 
-func (m *Main) campaignResume(ctx context.Context, ref string, budget *campaign.Micros, wait bool) error {
+// resumption is how a campaign is to go on.
+type resumption struct {
+	budget          *campaign.Micros // a new spend cap; nil: as it was
+	afterDuplicates bool
+	wait            bool
+}
+
+func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) error {
 	l, c, err := m.openCampaign(ctx, ref)
 	if err != nil {
 		return err
@@ -533,21 +563,38 @@ func (m *Main) campaignResume(ctx context.Context, ref string, budget *campaign.
 	if err := refuseQuarantined(ctx, l); err != nil {
 		return err
 	}
-	if c.State != campaign.Paused {
+	stopped, err := l.Stopped(ctx, c)
+	if err != nil {
+		return err
+	}
+	switch {
+	case stopped == "" && o.afterDuplicates:
+		return campaign.Errorf(campaign.CodeConflict, "no resends on %s are stopped: leave --after-duplicates out", c.Channel)
+	case o.afterDuplicates && c.State == campaign.Sending: // only its resends wait
+	case c.State != campaign.Paused:
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume", c.ID, c.State)
+	case stopped != "" && c.Reason == stopped && !o.afterDuplicates:
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d waits since recipients were reached twice (%s): once you know why, `postrider campaign resume %d --after-duplicates`", c.ID, stopped, c.ID)
 	}
 	if err := m.checkAccount(ctx, l, c); err != nil {
 		return err
 	}
-	if budget != nil {
-		if err := l.SetBudget(ctx, c.ID, *budget, m.who()); err != nil {
+	if o.budget != nil {
+		if err := l.SetBudget(ctx, c.ID, *o.budget, m.who()); err != nil {
 			return err
 		}
 	}
-	if err := l.Resume(ctx, c.ID, m.who()); err != nil {
-		return err
+	if o.afterDuplicates {
+		if _, err := l.AllowResends(ctx, c, m.who()); err != nil {
+			return err
+		}
 	}
-	if wait {
+	if c.State == campaign.Paused {
+		if err := l.Resume(ctx, c.ID, m.who()); err != nil {
+			return err
+		}
+	}
+	if o.wait {
 		return m.follow(ctx, l, c.ID, true)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil {

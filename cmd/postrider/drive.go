@@ -152,10 +152,30 @@ func (m *Main) standing(ctx context.Context, l *ledger.Ledger, id int64) (*ledge
 	if err != nil {
 		return nil, counts, false, err
 	}
-	over := c.State.Final() ||
-		c.State == campaign.Paused && counts.InFlight == 0 ||
-		(c.State == campaign.Sending || c.State == campaign.Cancelling) && counts.Left() == 0
-	return c, counts, over, nil
+	over := c.State.Final() || c.State == campaign.Paused && counts.InFlight == 0
+	if !over && (c.State == campaign.Sending || c.State == campaign.Cancelling) && counts.Left() == 0 {
+		over, err = m.hopeless(ctx, l, id)
+	}
+	return c, counts, over, err
+}
+
+// enoughLooks is after how many looks into the provider's history that settle
+// nothing a command does not wait for the next. The workers go on looking.
+const enoughLooks = 3
+
+// hopeless reports whether everybody whose answer was lost has been looked for
+// in vain often enough.
+func (m *Main) hopeless(ctx context.Context, l *ledger.Ledger, id int64) (bool, error) {
+	all, err := l.UnknownAttempts(ctx, id, m.cfg.Settle)
+	if err != nil {
+		return false, err
+	}
+	for _, u := range all {
+		if u.Looks < enoughLooks {
+			return false, nil
+		}
+	}
+	return len(all) > 0, nil
 }
 
 // interrupted ends a drive at Ctrl-C.

@@ -293,7 +293,6 @@ func TestCommandsThatAreNotBuiltAreRefused(t *testing.T) {
 	for _, args := range [][]string{
 		{"list", "push", "vips"}, {"list", "pull", "7", "--json"},
 		{"campaign", "create", "-f", "campaign.yaml"}, {"campaign", "price", "1"}, {"campaign", "start", "1"},
-		{"campaign", "retry", "1"}, {"campaign", "unknown", "1"},
 	} {
 		s.run(args...).exits(exitUsage).warns("is not built yet")
 	}

@@ -32,6 +32,11 @@ type campaignJSON struct {
 	Refusals    map[string]int `json:"refusals,omitempty"`
 	Suppression map[string]int `json:"suppressions,omitempty"`
 
+	// Duplicates are messages that recipients got too many; Stopped is why
+	// nobody is sent to again on the channel until somebody decides.
+	Duplicates int    `json:"duplicates"`
+	Stopped    string `json:"stopped,omitempty"`
+
 	// Quarantine is why nothing may leave the whole ledger.
 	Quarantine string `json:"quarantine,omitempty"`
 }
@@ -50,6 +55,12 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 		ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: counts,
 		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
 		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
+	}
+	if out.Duplicates, err = l.Duplicates(ctx, id); err != nil {
+		return nil, err
+	}
+	if out.Stopped, err = l.Stopped(ctx, c); err != nil {
+		return nil, err
 	}
 	q, err := l.Quarantine(ctx)
 	if err != nil {
@@ -105,7 +116,7 @@ func (m *Main) printReport(c *campaignJSON) {
 		{"rejected", c.Rejected, list(c.Refusals)},
 		{"suppressed", c.Suppressed, list(c.Suppression)},
 		{"cancelled", c.Cancelled, ""},
-		{"unknown", c.Unknown, "sent, but the answer was lost: see docs/sending-with-your-own-account.md"},
+		{"unknown", c.Unknown, "sent, but the answer was lost; being found out"},
 		{"in flight", c.InFlight, ""},
 		{"pending", c.Pending, ""},
 	} {
@@ -118,6 +129,12 @@ func (m *Main) printReport(c *campaignJSON) {
 		m.say("  %12s  %s%s", number(row.n), row.name, row.note)
 	}
 	m.say("  %12s  in all", number(c.Total))
+	if c.Duplicates > 0 {
+		m.say("  %12s  messages too many: recipients who were reached twice", number(c.Duplicates))
+	}
+	if c.Stopped != "" && c.Stopped != c.Reason {
+		m.say("  resends wait: %s; `postrider campaign resume %d --after-duplicates` lets them go", c.Stopped, c.ID)
+	}
 	money := fmt.Sprintf("quoted %s, charged %s", c.Quoted, c.Spent)
 	if c.Reserved != 0 {
 		money += fmt.Sprintf(", reserved for what is in flight or unknown %s", c.Reserved)

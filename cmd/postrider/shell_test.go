@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,12 +33,14 @@ type shell struct {
 	// types is what the person at the terminal types; nil is no terminal.
 	types *string
 	seen  clicksend.Config // how the tests themselves reach the provider
+	// noHistory makes the provider answer 500 whenever its history is asked for.
+	noHistory *atomic.Bool
 }
 
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	dir := t.TempDir()
-	return &shell{t: t, dir: dir, env: []string{
+	return &shell{t: t, dir: dir, noHistory: new(atomic.Bool), env: []string{
 		"HOME=" + filepath.Join(dir, "home"), "POSTRIDER_DATA_DIR=" + filepath.Join(dir, "data"), "POSTRIDER_RATE=-1",
 	}}
 }
@@ -67,7 +71,13 @@ func (s *shell) provider(o sandbox.Options) *sandbox.Server {
 	s.t.Helper()
 	o.Username, o.APIKey = "acme", "secret-key-of-acme"
 	server := sandbox.New(o)
-	host := httptest.NewServer(server)
+	host := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.noHistory.Load() && strings.HasSuffix(r.URL.Path, "/history") {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}))
 	s.t.Cleanup(func() { server.Close(); host.Close() })
 	s.seen = clicksend.Config{BaseURL: host.URL + "/v3", Username: o.Username, APIKey: o.APIKey}
 	s.env = append(s.env, "CLICKSEND_BASE_URL="+s.seen.BaseURL, "CLICKSEND_USERNAME="+o.Username, "CLICKSEND_API_KEY="+o.APIKey)
