@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -150,12 +151,14 @@ func (d *Dispatcher) dispatch(ctx context.Context, c campaign.Channel) (int, err
 		if err != nil {
 			return i, err
 		}
+		crashpoint.Here(crashpoint.EnqueueBefore)
 		_, err = d.Queue.EnqueueContext(ctx, task)
 		if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 			// The ledger believes them dispatched; without this they would be
 			// missed only after Again.
 			return i, errors.Join(fmt.Errorf("enqueueing batch %d: %w", b.Batch, err), d.Ledger.ForgetDispatches(ctx))
 		}
+		crashpoint.Here(crashpoint.EnqueueAfter)
 	}
 	return len(due), nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/internal/crashpoint"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
 )
@@ -66,7 +67,9 @@ func (s *Sender) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
 		return fmt.Errorf("reading a task: %v: %w", err, asynq.SkipRetry)
 	}
-	return s.Send(ctx, p.Batch, p.Dispatch)
+	err := s.Send(ctx, p.Batch, p.Dispatch)
+	crashpoint.Here(crashpoint.Acknowledge)
+	return err
 }
 
 // Send sends the batch, if the dispatch number is still the ledger's and
@@ -318,6 +321,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	if len(a.Members) < len(j.messages) {
 		j.messages = only(j.messages, a.Members)
 	}
+	crashpoint.Here(crashpoint.PostBefore)
 	if s.BeforePost != nil {
 		s.BeforePost()
 	}
@@ -340,6 +344,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 		return nil
 	})
 	answer, err := s.Provider.Send(guarded, j)
+	crashpoint.Here(crashpoint.PostAfter)
 	if s.AfterPost != nil {
 		s.AfterPost()
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // Options of Open. The zero value is right outside tests.
@@ -148,6 +149,32 @@ func (l *Ledger) Describe(ctx context.Context) (string, error) { return l.store.
 
 // Close ends every connection after writes under way have ended.
 func (l *Ledger) Close() error { return l.store.close() }
+
+// write is the store's write with the crash points of w.
+func (l *Ledger) write(ctx context.Context, w crashpoint.Write, fn func(tx *tx) error) error {
+	return crashing(w, fn, func(fn func(tx *tx) error) error { return l.store.write(ctx, fn) })
+}
+
+// writeLoosely is the store's writeLoosely with the crash points of w.
+func (l *Ledger) writeLoosely(ctx context.Context, w crashpoint.Write, fn func(tx *tx) error) error {
+	return crashing(w, fn, func(fn func(tx *tx) error) error { return l.store.writeLoosely(ctx, fn) })
+}
+
+// crashing runs a write with the crash points before, inside and after it.
+func crashing(w crashpoint.Write, fn func(tx *tx) error, write func(func(tx *tx) error) error) error {
+	crashpoint.Before(w)
+	err := write(func(tx *tx) error {
+		err := fn(tx)
+		if err == nil {
+			crashpoint.Inside(w)
+		}
+		return err
+	})
+	if err == nil {
+		crashpoint.After(w)
+	}
+	return err
+}
 
 // Now is the database's clock, or the one handed to Open.
 func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
