@@ -14,6 +14,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/internal/crashpoint"
 )
@@ -191,6 +195,30 @@ func (l *Ledger) now(ctx context.Context, tx *tx) (int64, error) {
 	}
 	t, err := l.store.now(ctx, tx)
 	return t.UnixMilli(), err
+}
+
+// Lasting reports whether an error of a write is there to stay: the database
+// refuses what was to be written. After any other the same write may succeed
+// later, when the database is back, or has room again.
+func Lasting(err error) bool {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch pe.Code[:min(2, len(pe.Code))] {
+		case "22", "23", "42": // data, constraints, statements and rights
+			return true
+		}
+		return false
+	}
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		switch se.Code() & 0xff {
+		case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:
+			return true
+		}
+		return false
+	}
+	var ce *campaign.Error
+	return errors.As(err, &ce)
 }
 
 // takeIDs reserves n consecutive ids of a kind and returns the first.
