@@ -19,10 +19,19 @@ import (
 // postgresStore keeps the ledger in PostgreSQL, shared by many machines.
 type postgresStore struct{ db *sql.DB }
 
+// idleInWrite is PostgreSQL's setting of how long a client may be silent inside a
+// transaction. Ours never are for longer than it takes to hand over a chunk.
+const idleInWrite = "idle_in_transaction_session_timeout"
+
 func openPostgres(ctx context.Context, url string) (*postgresStore, error) {
 	cfg, err := parsePostgres(url)
 	if err != nil {
 		return nil, err
+	}
+	// A worker that is stopped in the middle of a write (a machine put to sleep, a
+	// container that is frozen) holds its locks: the server ends its session.
+	if _, set := cfg.RuntimeParams[idleInWrite]; !set {
+		cfg.RuntimeParams[idleInWrite] = "10s"
 	}
 	db := stdlib.OpenDB(*cfg)
 	db.SetMaxOpenConns(16)
