@@ -95,9 +95,11 @@ func (d *Dispatcher) looks(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		crashpoint.Here(crashpoint.EnqueueLookBefore)
 		if _, err = d.Queue.EnqueueContext(ctx, task); err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 			return fmt.Errorf("enqueueing a look into the history of %s: %w", look.Channel, err)
 		}
+		crashpoint.Here(crashpoint.EnqueueLookAfter)
 	}
 	return nil
 }

@@ -37,6 +37,12 @@ const (
 	CloseNotSent     Write = "close-not-sent"
 	CloseUnknown     Write = "close-unknown"
 	CloseRefused     Write = "close-refused"
+
+	BeginLook     Write = "begin-look" // somebody takes on a reading of history
+	RenewLook     Write = "renew-look"
+	ApplyEvidence Write = "apply-evidence" // what a stretch of history shows, again and again
+	EndLook       Write = "end-look"       // the absent are pending again
+	PutOffLook    Write = "put-off-look"
 )
 
 // The other points.
@@ -56,6 +62,10 @@ const (
 	SweepBefore Point = "sweep.before" // an attempt that nobody answers for was found
 	SweepAfter  Point = "sweep.after"
 
+	EnqueueLookBefore Point = "enqueue-look.before"
+	EnqueueLookAfter  Point = "enqueue-look.after"
+	LookPage          Point = "look-page" // a page of history was read, and nothing of it is on record
+
 	Finish Point = "finish" // inside the write that ends a campaign, after it was moved to its end
 )
 
@@ -68,11 +78,12 @@ func (w Write) after() Point  { return Point(w) + ".after" }
 func Points() []Point {
 	all := []Point{
 		StartDueBefore, StartDueAfter, EnqueueBefore, EnqueueAfter, UploadBefore, UploadAfter, PostBefore, PostAfter, Acknowledge,
-		SweepBefore, SweepAfter, Finish,
+		SweepBefore, SweepAfter, EnqueueLookBefore, EnqueueLookAfter, LookPage, Finish,
 	}
 	for _, w := range []Write{
 		ImportChunk, ImportFinish, CreateDraft, PlanChunk, PlanFinish, QuoteBatch, Quote, MoveCampaign,
 		ForgetDispatches, Due, Claim, RenewLease, Release, BeginAttempt, CloseAnswered, CloseNotSent, CloseUnknown, CloseRefused,
+		BeginLook, RenewLook, ApplyEvidence, EndLook, PutOffLook,
 	} {
 		all = append(all, w.before(), w.inside(), w.after())
 	}
