@@ -31,13 +31,20 @@ func withProgram(run func() int) int {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a folder for temporary files
 	built = filepath.Join(dir, "postrider")
-	build := exec.Command("go", "build", "-trimpath", "-o", built, "../cmd/postrider")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "acceptance: go build: %v\n%s", err, out)
+	if err := buildProgram(built); err != nil {
+		fmt.Fprintln(os.Stderr, "acceptance:", err)
 		return 1
 	}
 	return run()
+}
+
+func buildProgram(path string, flags ...string) error {
+	build := exec.Command("go", append(append([]string{"build", "-trimpath", "-o", path}, flags...), "../cmd/postrider")...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // scaled is so many recipients at POSTRIDER_SCALE, which is 0.1 when it is not

@@ -31,13 +31,14 @@ type world struct {
 	provider *sandbox.Server
 	host     string // of the provider, http://127.0.0.1:port
 	base     *world // whose environment this one is a change of; nil for the first
+	program  string
 }
 
 // newWorld makes a folder on the embedded default, and a provider with the
 // options.
 func newWorld(t testing.TB, o sandbox.Options) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), provider: sandbox.New(o)}
+	w := &world{t: t, dir: t.TempDir(), provider: sandbox.New(o), program: built}
 	server := httptest.NewServer(w.provider)
 	t.Cleanup(func() {
 		w.provider.Close()
@@ -76,13 +77,13 @@ func (w *world) with(pairs ...string) *world {
 // start runs the program with arguments.
 func (w *world) start(args ...string) *process {
 	w.t.Helper()
-	return start(w.t, w.dir, w.environ(), built, args...)
+	return start(w.t, w.dir, w.environ(), w.program, args...)
 }
 
 // shell runs a line of sh, in which "$0" is the program.
 func (w *world) shell(line string, args ...string) *process {
 	w.t.Helper()
-	return start(w.t, w.dir, w.environ(), "/bin/sh", append([]string{"-c", line, built}, args...)...)
+	return start(w.t, w.dir, w.environ(), "/bin/sh", append([]string{"-c", line, w.program}, args...)...)
 }
 
 func (w *world) environ() []string {

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -94,9 +95,11 @@ func (d *Dispatcher) looks(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		crashpoint.Here(crashpoint.EnqueueLookBefore)
 		if _, err = d.Queue.EnqueueContext(ctx, task); err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 			return fmt.Errorf("enqueueing a look into the history of %s: %w", look.Channel, err)
 		}
+		crashpoint.Here(crashpoint.EnqueueLookAfter)
 	}
 	return nil
 }
@@ -150,12 +153,14 @@ func (d *Dispatcher) dispatch(ctx context.Context, c campaign.Channel) (int, err
 		if err != nil {
 			return i, err
 		}
+		crashpoint.Here(crashpoint.EnqueueBefore)
 		_, err = d.Queue.EnqueueContext(ctx, task)
 		if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
 			// The ledger believes them dispatched; without this they would be
 			// missed only after Again.
 			return i, errors.Join(fmt.Errorf("enqueueing batch %d: %w", b.Batch, err), d.Ledger.ForgetDispatches(ctx))
 		}
+		crashpoint.Here(crashpoint.EnqueueAfter)
 	}
 	return len(due), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/internal/crashpoint"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -157,6 +158,7 @@ const flushAt = 2000
 // run reads the history, and records what it finds as it goes.
 func (s *search) run(ctx context.Context) (Look, error) {
 	look, err := s.r.Provider.History(ctx, s.look.Channel, windows(s.look.Suspects), func(page []clicksend.Record) error {
+		crashpoint.Here(crashpoint.LookPage)
 		for i := range page {
 			if err := s.row(ctx, &page[i]); err != nil {
 				return err

@@ -51,6 +51,7 @@ type setup struct {
 	sandbox  sandbox.Options
 	redis    bool   // a real one, not the embedded
 	postgres bool   // not SQLite
+	database string // not a new one
 	key      string // API key, the sandbox's own when empty
 	rate     float64
 	clock    func() time.Time // the ledger's
@@ -65,6 +66,9 @@ func newRig(t *testing.T, o setup) *rig {
 	target := filepath.Join(t.TempDir(), "ledger.db")
 	if o.postgres {
 		target = services.Postgres(t)
+	}
+	if o.database != "" {
+		target = o.database
 	}
 	var err error
 	r.l, err = ledger.Open(r.ctx, target, ledger.Options{Clock: o.clock})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/internal/crashpoint"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
 )
@@ -66,7 +67,9 @@ func (s *Sender) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
 		return fmt.Errorf("reading a task: %v: %w", err, asynq.SkipRetry)
 	}
-	return s.Send(ctx, p.Batch, p.Dispatch)
+	err := s.Send(ctx, p.Batch, p.Dispatch)
+	crashpoint.Here(crashpoint.Acknowledge)
+	return err
 }
 
 // Send sends the batch, if the dispatch number is still the ledger's and
@@ -318,6 +321,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	if len(a.Members) < len(j.messages) {
 		j.messages = only(j.messages, a.Members)
 	}
+	crashpoint.Here(crashpoint.PostBefore)
 	if s.BeforePost != nil {
 		s.BeforePost()
 	}
@@ -340,6 +344,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 		return nil
 	})
 	answer, err := s.Provider.Send(guarded, j)
+	crashpoint.Here(crashpoint.PostAfter)
 	if s.AfterPost != nil {
 		s.AfterPost()
 	}
@@ -358,20 +363,45 @@ func only(messages []outgoing, members []int64) []outgoing {
 	return left
 }
 
-// record writes what a post came to, and tries for as long as the database is
-// away, up to a minute: after that the attempt stays open and is found out.
+// recordAfterStop is how long a worker that was asked to stop goes on trying to
+// record an answer, at least, and recordTry how long one try may take: longer
+// than any write of ours, so that a database that hangs is asked anew.
+const (
+	recordAfterStop = 10 * time.Second
+	recordTry       = 30 * time.Second
+)
+
+// record writes what a post came to. While the database is away the answer
+// waits here, for as long as the process lives; when the worker has to stop
+// before it is back, the attempt stays open and is found out later.
 func (s *Sender) record(ctx context.Context, a *ledger.Attempt, j *job, answer *answer, sendErr error, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	if s.Draining != nil {
+		defer context.AfterFunc(s.Draining, func() {
+			select {
+			case <-time.After(recordAfterStop):
+				giveUp()
+			case <-ctx.Done():
+			}
+		})()
+	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := s.close(ctx, a, j, answer, sendErr, log)
-		if err == nil || errors.Is(err, ledger.ErrClosedAttempt) {
+		try, cancel := context.WithTimeout(ctx, recordTry)
+		err := s.close(try, a, j, answer, sendErr, log)
+		cancel()
+		switch {
+		case err == nil, errors.Is(err, ledger.ErrClosedAttempt):
 			return nil
+		case ledger.Lasting(err):
+			log.Error("an outcome cannot be recorded; it is found out later", "attempt", a.ID, "error", err)
+			return fmt.Errorf("recording the outcome of attempt %d: %w", a.ID, err)
 		}
-		log.Error("an outcome could not be recorded yet", "attempt", a.ID, "error", err)
+		log.Error("an outcome could not be recorded yet; it waits for the database", "attempt", a.ID, "error", err)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
+			log.Error("the worker ends before the database is back: what became of an attempt is found out later", "attempt", a.ID)
 			return fmt.Errorf("recording the outcome of attempt %d: %w", a.ID, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // uploadLife is how long an upload is used. The provider deletes files 10
@@ -120,7 +121,9 @@ func (p *Provider) uploadFile(ctx context.Context, c campaign.Channel, sha strin
 	if err := p.Wait(ctx, "POST /uploads", 0); err != nil {
 		return "", err
 	}
+	crashpoint.Here(crashpoint.UploadBefore)
 	up, err := p.client.Uploads.Upload(ctx, content, convertFor(c))
+	crashpoint.Here(crashpoint.UploadAfter)
 	if err != nil {
 		return "", fmt.Errorf("uploading a file of %d bytes (%s): %w", len(content), f.Type, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -31,6 +32,7 @@ type Worker struct {
 	ControlConcurrency int
 
 	servers []*asynq.Server
+	hands   sync.WaitGroup // the tasks in hand, those that asynq has given up as well
 	drain   context.CancelFunc
 }
 
@@ -68,7 +70,7 @@ func (w *Worker) serve(queue string, concurrency int, h asynq.Handler) error {
 		Queues:      map[string]int{queue: 1},
 		// Handlers outlive a shutdown only if a post is under way: it must
 		// be able to end and be recorded.
-		ShutdownTimeout:          w.Sender.httpTimeout() + 15*time.Second,
+		ShutdownTimeout:          w.shutdownLimit(),
 		TaskCheckInterval:        200 * time.Millisecond,
 		DelayedTaskCheckInterval: 2 * time.Second,
 		RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration {
@@ -77,7 +79,14 @@ func (w *Worker) serve(queue string, concurrency int, h asynq.Handler) error {
 		Logger:   asynqLogger{w.Log},
 		LogLevel: asynq.WarnLevel,
 	})
-	if err := srv.Start(h); err != nil {
+	// asynq gives up a task whose time is over, and does not wait for it at the
+	// end: we do.
+	hands := asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+		w.hands.Add(1)
+		defer w.hands.Done()
+		return h.ProcessTask(ctx, t)
+	})
+	if err := srv.Start(hands); err != nil {
 		w.Shutdown()
 		return fmt.Errorf("starting the workers of queue %s: %w", queue, err)
 	}
@@ -109,7 +118,7 @@ func (w *Worker) Stop() {
 // ends.
 func (w *Worker) Shutdown() {
 	w.Stop()
-	done := make(chan struct{})
+	done := make(chan struct{}, len(w.servers)+1)
 	for _, s := range w.servers {
 		go func() { s.Shutdown(); done <- struct{}{} }()
 	}
@@ -117,6 +126,18 @@ func (w *Worker) Shutdown() {
 		<-done
 	}
 	w.servers = nil
+	go func() { w.hands.Wait(); done <- struct{}{} }()
+	select {
+	case <-done:
+	case <-time.After(w.shutdownLimit()):
+		w.Log.Error("a task does not end; what it was about is found out later")
+	}
+}
+
+// shutdownLimit is how long a task in hand may still take: a post to its end,
+// its record, and some room.
+func (w *Worker) shutdownLimit() time.Duration {
+	return postWithin + w.Sender.httpTimeout() + recordAfterStop + 15*time.Second
 }
 
 // asynqLogger writes asynq's own lines. They hold task ids, never messages.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // The states of an attempt.
@@ -80,7 +81,7 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		a       *Attempt
 		refused error // the transaction commits all the same
 	)
-	err := l.store.write(ctx, func(tx *tx) error {
+	err := l.write(ctx, crashpoint.BeginAttempt, func(tx *tx) error {
 		a, refused = nil, nil
 		state, err := l.lockCampaign(ctx, tx, cl.Campaign.ID)
 		if err != nil {
@@ -361,6 +362,7 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 	}
 	n := 0
 	for _, a := range dead {
+		crashpoint.Here(crashpoint.SweepBefore)
 		c, err := l.Campaign(ctx, a.Campaign)
 		if err != nil {
 			return n, err
@@ -368,6 +370,7 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 		a.claim = &Claim{Campaign: c}
 		switch err := l.closeUnknown(ctx, a, "the worker was lost before it recorded the answer", a.Deadline); {
 		case err == nil:
+			crashpoint.Here(crashpoint.SweepAfter)
 			n++
 		case !errors.Is(err, ErrClosedAttempt):
 			return n, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // The states of a batch.
@@ -53,7 +54,7 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 		return nil, nil
 	}
 	var due []Dispatch
-	err = l.store.writeLoosely(ctx, func(tx *tx) error {
+	err = l.writeLoosely(ctx, crashpoint.Due, func(tx *tx) error {
 		due = nil
 		var id, quarantine string
 		if err := tx.exec.QueryRowContext(ctx, `SELECT id, quarantine FROM ledger WHERE one = 1`).Scan(&id, &quarantine); err != nil {
@@ -112,7 +113,7 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 // ForgetDispatches makes every dispatched batch that nobody has claimed due
 // again: the queue has lost its memory.
 func (l *Ledger) ForgetDispatches(ctx context.Context) error {
-	return l.store.writeLoosely(ctx, func(tx *tx) error { return forgetDispatches(ctx, tx) })
+	return l.writeLoosely(ctx, crashpoint.ForgetDispatches, func(tx *tx) error { return forgetDispatches(ctx, tx) })
 }
 
 func forgetDispatches(ctx context.Context, tx *tx) error {
@@ -151,7 +152,7 @@ type Recipient struct {
 // whether somebody has the batch: when it runs out, the batch is due again.
 func (l *Ledger) Claim(ctx context.Context, batch, number int64, worker string, lease time.Duration) (*Claim, error) {
 	var cl *Claim
-	err := l.store.writeLoosely(ctx, func(tx *tx) error {
+	err := l.writeLoosely(ctx, crashpoint.Claim, func(tx *tx) error {
 		cl = nil
 		now, err := l.now(ctx, tx)
 		if err != nil {
@@ -236,7 +237,7 @@ var ErrLostLease = errors.New("the worker no longer holds the batch")
 
 // RenewLease prolongs a claim. ErrLostLease when another worker has it.
 func (l *Ledger) RenewLease(ctx context.Context, cl *Claim, lease time.Duration) error {
-	return l.store.writeLoosely(ctx, func(tx *tx) error {
+	return l.writeLoosely(ctx, crashpoint.RenewLease, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -249,7 +250,7 @@ func (l *Ledger) RenewLease(ctx context.Context, cl *Claim, lease time.Duration)
 // Release gives a claimed batch back before an attempt was begun, to be
 // dispatched again after wait.
 func (l *Ledger) Release(ctx context.Context, cl *Claim, wait time.Duration) error {
-	return l.store.writeLoosely(ctx, func(tx *tx) error {
+	return l.writeLoosely(ctx, crashpoint.Release, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -327,9 +328,12 @@ func (l *Ledger) finishIfDone(ctx context.Context, tx *tx, id int64) error {
 	}
 	switch state {
 	case campaign.Sending:
-		return l.moveCampaign(ctx, tx, id, Move{To: campaign.Completed, Actor: "postrider"})
+		err = l.moveCampaign(ctx, tx, id, Move{To: campaign.Completed, Actor: "postrider"})
 	case campaign.Cancelling:
-		return l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Actor: "postrider", Reason: reason})
+		err = l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Actor: "postrider", Reason: reason})
+	default:
+		return nil
 	}
-	return nil
+	crashpoint.Here(crashpoint.Finish)
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // Campaign is a campaign as the ledger holds it.
@@ -92,7 +93,7 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		return nil, fmt.Errorf("writing the campaign's content: %w", err)
 	}
 	var id int64
-	err = l.store.write(ctx, func(tx *tx) error {
+	err = l.write(ctx, crashpoint.CreateDraft, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -303,7 +304,7 @@ type Move struct {
 // the campaign does what Cancel does: nobody is left pending in it. Only the
 // ledger itself moves a campaign to Completed. In quarantine nothing starts.
 func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.MoveCampaign, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
 		if err != nil {
 			return err
@@ -535,6 +536,7 @@ func (l *Ledger) StartDue(ctx context.Context) ([]int64, error) {
 	}
 	var started []int64
 	for _, id := range ids {
+		crashpoint.Here(crashpoint.StartDueBefore)
 		err := l.MoveCampaign(ctx, id, Move{To: campaign.Sending, Reason: "its hour has come", Actor: "scheduler"})
 		if campaign.ErrorCode(err) == campaign.CodeConflict && err != nil {
 			continue // somebody was quicker
@@ -542,6 +544,7 @@ func (l *Ledger) StartDue(ctx context.Context) ([]int64, error) {
 		if err != nil {
 			return started, err
 		}
+		crashpoint.Here(crashpoint.StartDueAfter)
 		started = append(started, id)
 	}
 	return started, nil

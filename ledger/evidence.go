@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // Finding is evidence of what became of one member of an attempt: State is
@@ -48,7 +49,7 @@ func (l *Ledger) ApplyEvidence(ctx context.Context, e Evidence, findings []Findi
 		byAttempt[f.Attempt] = append(byAttempt[f.Attempt], f)
 	}
 	var sum Applied
-	err := l.store.write(ctx, func(tx *tx) error {
+	err := l.write(ctx, crashpoint.ApplyEvidence, func(tx *tx) error {
 		sum = Applied{}
 		attempts, err := l.lockAttempts(ctx, tx, slices.Sorted(maps.Keys(byAttempt)))
 		if err != nil {

@@ -14,7 +14,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // Options of Open. The zero value is right outside tests.
@@ -149,6 +154,32 @@ func (l *Ledger) Describe(ctx context.Context) (string, error) { return l.store.
 // Close ends every connection after writes under way have ended.
 func (l *Ledger) Close() error { return l.store.close() }
 
+// write is the store's write with the crash points of w.
+func (l *Ledger) write(ctx context.Context, w crashpoint.Write, fn func(tx *tx) error) error {
+	return crashing(w, fn, func(fn func(tx *tx) error) error { return l.store.write(ctx, fn) })
+}
+
+// writeLoosely is the store's writeLoosely with the crash points of w.
+func (l *Ledger) writeLoosely(ctx context.Context, w crashpoint.Write, fn func(tx *tx) error) error {
+	return crashing(w, fn, func(fn func(tx *tx) error) error { return l.store.writeLoosely(ctx, fn) })
+}
+
+// crashing runs a write with the crash points before, inside and after it.
+func crashing(w crashpoint.Write, fn func(tx *tx) error, write func(func(tx *tx) error) error) error {
+	crashpoint.Before(w)
+	err := write(func(tx *tx) error {
+		err := fn(tx)
+		if err == nil {
+			crashpoint.Inside(w)
+		}
+		return err
+	})
+	if err == nil {
+		crashpoint.After(w)
+	}
+	return err
+}
+
 // Now is the database's clock, or the one handed to Open.
 func (l *Ledger) Now(ctx context.Context) (time.Time, error) {
 	if l.clock != nil {
@@ -164,6 +195,30 @@ func (l *Ledger) now(ctx context.Context, tx *tx) (int64, error) {
 	}
 	t, err := l.store.now(ctx, tx)
 	return t.UnixMilli(), err
+}
+
+// Lasting reports whether an error of a write is there to stay: the database
+// refuses what was to be written. After any other the same write may succeed
+// later, when the database is back, or has room again.
+func Lasting(err error) bool {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch pe.Code[:min(2, len(pe.Code))] {
+		case "22", "23", "42": // data, constraints, statements and rights
+			return true
+		}
+		return false
+	}
+	var se *sqlite.Error
+	if errors.As(err, &se) {
+		switch se.Code() & 0xff {
+		case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:
+			return true
+		}
+		return false
+	}
+	var ce *campaign.Error
+	return errors.As(err, &ce)
 }
 
 // takeIDs reserves n consecutive ids of a kind and returns the first.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // List is a contact list: named, or the nameless audience of one campaign.
@@ -128,7 +129,7 @@ type contactCells struct {
 }
 
 func (w *ListWriter) write(ctx context.Context, cells []contactCells) error {
-	return w.l.store.writeLoosely(ctx, func(tx *tx) error {
+	return w.l.writeLoosely(ctx, crashpoint.ImportChunk, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -174,7 +175,7 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 		return nil, fmt.Errorf("writing the list's columns: %w", err)
 	}
 	w.digest.Write(columns)
-	err = w.l.store.write(ctx, func(tx *tx) error {
+	err = w.l.write(ctx, crashpoint.ImportFinish, func(tx *tx) error {
 		return oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'ready', columns = $1, digest = $2, contacts = $3, rows = $4, duplicates = $5,
 			rejected = $6, suppressed = $7, lease_until = 0 WHERE id = $8 AND state = 'importing'`,
 			string(columns), hex.EncodeToString(w.digest.Sum(nil)), n.Imported, n.Rows, n.Duplicates, n.Rejected, n.Suppressed, w.id))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // LookDue is a channel of an account whose history should be read.
@@ -88,7 +89,7 @@ func (l *Ledger) BeginLook(ctx context.Context, d LookDue, settle, lease time.Du
 		look *Look
 		now  int64
 	)
-	err := l.store.write(ctx, func(tx *tx) error {
+	err := l.write(ctx, crashpoint.BeginLook, func(tx *tx) error {
 		look = nil
 		var err error
 		if now, err = l.now(ctx, tx); err != nil {
@@ -179,7 +180,7 @@ func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle 
 
 // RenewLook keeps a look. ErrLostLease when another worker has it.
 func (l *Ledger) RenewLook(ctx context.Context, k *Look, lease time.Duration) error {
-	return l.store.writeLoosely(ctx, func(tx *tx) error {
+	return l.writeLoosely(ctx, crashpoint.RenewLook, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -218,7 +219,7 @@ type LookResult struct {
 // If part of an attempt was found, the others wait a further settling time. An
 // attempt that another look has dealt with meanwhile is left alone.
 func (l *Ledger) EndLook(ctx context.Context, k *Look, r LookResult) (absent int, err error) {
-	err = l.store.write(ctx, func(tx *tx) error {
+	err = l.write(ctx, crashpoint.EndLook, func(tx *tx) error {
 		absent = 0
 		now, err := l.now(ctx, tx)
 		if err != nil {
@@ -373,7 +374,7 @@ func (l *Ledger) rejectUnclear(ctx context.Context, tx *tx, a *evidenced, ids []
 // PutOffLook records that history could not be looked at, and why: everybody
 // stays unknown. It needs no look to have begun.
 func (l *Ledger) PutOffLook(ctx context.Context, d LookDue, problem string, wait time.Duration) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.PutOffLook, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err

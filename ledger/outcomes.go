@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // Evidence says from where an outcome is known. The numbers are stored.
@@ -81,7 +82,7 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 			c.unresolved = append(c.unresolved, o.Recipient)
 		}
 	}
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.CloseAnswered, func(tx *tx) error {
 		done, err := l.closing(ctx, tx, a, c)
 		if err != nil {
 			return err
@@ -394,7 +395,7 @@ func (l *Ledger) setStreak(ctx context.Context, tx *tx, c *Campaign, unknown boo
 // members stay pending and may leave again after wait. A pause reason, when
 // not empty, pauses the campaign.
 func (l *Ledger) CloseNotSent(ctx context.Context, a *Attempt, note string, wait time.Duration, pause string) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.CloseNotSent, func(tx *tx) error {
 		done, err := l.closing(ctx, tx, a, closing{to: attemptNotSent, note: note})
 		if err != nil {
 			return err
@@ -425,7 +426,7 @@ func (l *Ledger) closeUnknown(ctx context.Context, a *Attempt, note string, sett
 	if !settlesFrom.IsZero() {
 		c.settlesFrom = settlesFrom.UnixMilli()
 	}
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.CloseUnknown, func(tx *tx) error {
 		done, err := l.closing(ctx, tx, a, c)
 		if err != nil {
 			return err
@@ -445,7 +446,7 @@ func (l *Ledger) closeUnknown(ctx context.Context, a *Attempt, note string, sett
 // stands alone is rejected with the code, and counts for the refusal brake as
 // in Answer.
 func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string, brake float64) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.CloseRefused, func(tx *tx) error {
 		done, err := l.closing(ctx, tx, a, closing{to: attemptRefused, note: note})
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/crashpoint"
 )
 
 // planChunk is how many recipients one transaction of a plan holds at most.
@@ -60,7 +61,7 @@ func (w *PlanWriter) flush(ctx context.Context) error {
 }
 
 func (w *PlanWriter) write(ctx context.Context, batches []campaign.PlannedBatch, recipients int) error {
-	return w.l.store.writeLoosely(ctx, func(tx *tx) error {
+	return w.l.writeLoosely(ctx, crashpoint.PlanChunk, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -177,7 +178,7 @@ func (w *PlanWriter) Finish(ctx context.Context, s campaign.PlanSummary) error {
 	if err != nil {
 		return fmt.Errorf("writing the plan: %w", err)
 	}
-	return w.l.store.write(ctx, func(tx *tx) error {
+	return w.l.write(ctx, crashpoint.PlanFinish, func(tx *tx) error {
 		now, err := w.l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -244,7 +245,7 @@ func (l *Ledger) QuoteBatch(ctx context.Context, campaignID int64, b PlannedBatc
 		sum += p
 		groups[p] = append(groups[p], b.Recipients[i].ID)
 	}
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.QuoteBatch, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -300,7 +301,7 @@ type Quote struct {
 // SetQuote stores a draft's quote and makes the campaign quoted: from here on
 // it is whole and can be started.
 func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor string) error {
-	return l.store.write(ctx, func(tx *tx) error {
+	return l.write(ctx, crashpoint.Quote, func(tx *tx) error {
 		state, err := l.lockCampaign(ctx, tx, c.ID)
 		if err != nil {
 			return err

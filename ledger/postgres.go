@@ -24,7 +24,7 @@ func openPostgres(ctx context.Context, url string) (*postgresStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := stdlib.OpenDB(*cfg)
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(endSleepers))
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(8)
 	db.SetConnMaxIdleTime(5 * time.Minute)
@@ -35,6 +35,16 @@ func openPostgres(ctx context.Context, url string) (*postgresStore, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &postgresStore{db: db}, nil
+}
+
+// endSleepers makes the server end the session of a process that is stopped in
+// the middle of a write (a machine put to sleep, a container that is frozen): it
+// would hold its locks for as long. Ours are never silent inside a transaction
+// for longer than it takes to hand over a chunk. Poolers in between refuse it as
+// a parameter of the connection.
+func endSleepers(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `SET idle_in_transaction_session_timeout = '10s'`)
+	return err
 }
 
 func parsePostgres(url string) (*pgx.ConnConfig, error) {

@@ -171,6 +171,13 @@ func (p *PostgresServer) Kill() error { return p.process.kill() }
 // takes connections.
 func (p *PostgresServer) Restart() error { return p.process.restart() }
 
+// Pause stops the server and its backends in their tracks (SIGSTOP): connections
+// stay open, and nobody answers.
+func (p *PostgresServer) Pause() error { return p.process.pause() }
+
+// Resume lets a paused server go on.
+func (p *PostgresServer) Resume() error { return p.process.resume() }
+
 // Log is the last lines of the server's log, for messages of failing tests.
 func (p *PostgresServer) Log() string { return p.process.journal.String() }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -177,5 +178,34 @@ func TestPostgresRefusesAFolderThatIsNotEmpty(t *testing.T) {
 	}
 	if !containsAll(err.Error(), "initdb", dir) {
 		t.Errorf("the error does not name the folder: %v", err)
+	}
+}
+
+func TestAPausedPostgresAnswersNobodyUntilItResumes(t *testing.T) {
+	t.Parallel()
+	p := PostgresAlone(t, PostgresOptions{})
+	conn, err := pgx.Connect(t.Context(), p.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // the server goes next
+	if err := p.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.WithoutCancel(t.Context()), "SELECT 1")
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		t.Errorf("a paused server answered: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := p.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Errorf("after resuming: %v", err)
 	}
 }

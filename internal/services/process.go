@@ -148,7 +148,9 @@ func (p *process) stop() error {
 		return nil
 	}
 	signal(p.run.pid, p.term)
-	signal(p.run.pid, syscall.SIGCONT) // a paused program hears nothing
+	for _, pid := range append(childrenOf(p.run.pid), p.run.pid) {
+		signal(pid, syscall.SIGCONT) // a paused program hears nothing
+	}
 	patience := time.NewTimer(stopPatience)
 	defer patience.Stop()
 	select {
@@ -193,7 +195,8 @@ func (p *process) restart() error {
 	return p.start(ctx)
 }
 
-// pause stops the program in its tracks: connections stay open, nobody answers.
+// pause stops the program in its tracks, and its children with it: connections
+// stay open, nobody answers.
 func (p *process) pause() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -201,7 +204,13 @@ func (p *process) pause() error {
 		return fmt.Errorf("%s is not running: nothing to pause", p.name)
 	}
 	signal(p.run.pid, syscall.SIGSTOP)
-	return awaitStopped(p.run.pid)
+	if err := awaitStopped(p.run.pid); err != nil {
+		return err
+	}
+	for _, pid := range childrenOf(p.run.pid) {
+		signal(pid, syscall.SIGSTOP)
+	}
+	return nil
 }
 
 // resume lets a paused program go on.
@@ -210,6 +219,9 @@ func (p *process) resume() error {
 	defer p.mu.Unlock()
 	if !p.running() {
 		return fmt.Errorf("%s is not running: nothing to resume", p.name)
+	}
+	for _, pid := range childrenOf(p.run.pid) {
+		signal(pid, syscall.SIGCONT)
 	}
 	signal(p.run.pid, syscall.SIGCONT)
 	return nil
