@@ -258,8 +258,7 @@ func naive(ctx context.Context, j job) (result, error) {
 
 // postrider is the product: the same packages that the program wires together.
 func postrider(ctx context.Context, j job) (result, error) {
-	debug.SetGCPercent(200) // both as the program does
-	debug.SetMemoryLimit(112 << 20)
+	asTheProgram()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	database := j.Database
 	if database == "" {
@@ -322,6 +321,12 @@ func postrider(ctx context.Context, j job) (result, error) {
 	worker.Shutdown()
 	counts, err := l.Counts(ctx, c.ID)
 	return result{Accepted: counts.Accepted, Parts: parts, last: last}, err
+}
+
+// asTheProgram collects memory as the program does.
+func asTheProgram() {
+	debug.SetGCPercent(200)
+	debug.SetMemoryLimit(112 << 20)
 }
 
 func importList(ctx context.Context, l *ledger.Ledger, path string) (*ledger.List, error) {

@@ -50,6 +50,7 @@ type job struct {
 	CSV, BaseURL, Redis, Dir string
 	Database                 string // postgres:// or empty for SQLite
 	Rows                     int
+	Binary                   string `json:"-"` // which runs it; this one when empty
 }
 
 // result is what one contender measured of itself.
@@ -69,6 +70,8 @@ func run() error {
 	only := flag.String("only", "", "bare, naive or postrider; all when empty")
 	postgres := flag.Bool("postgres", false, "postrider on PostgreSQL instead of SQLite")
 	looks := flag.Bool("look", false, "measure reading the provider's history instead")
+	finding := flag.Bool("reconcile", false, "measure finding out what became of lost answers instead")
+	safety := flag.Bool("safety", false, "measure what recording attempts before their posts costs instead")
 	role := flag.String("role", "", "internal: what a child process does")
 	flag.Parse()
 	switch *role {
@@ -78,8 +81,13 @@ func run() error {
 	default:
 		return child(*role)
 	}
-	if *looks {
+	switch {
+	case *looks:
 		return compareLooks(*rows, *runs)
+	case *finding:
+		return compareReconciling(*rows, *runs)
+	case *safety:
+		return compareSafety(*rows, *runs, *postgres)
 	}
 	return compare(*rows, *runs, *only, *postgres)
 }
@@ -92,6 +100,7 @@ func child(role string) error {
 	}
 	contenders := map[string]func(context.Context, job) (result, error){"bare": bare, "naive": naive, "postrider": postrider}
 	maps.Copy(contenders, lookers)
+	maps.Copy(contenders, reconcilers)
 	if p := os.Getenv("BENCH_CPUPROFILE"); p != "" {
 		f, err := os.Create(p + "." + role)
 		if err != nil {
@@ -248,11 +257,14 @@ func startProvider() (base string, end func(), err error) {
 
 // measure runs one contender as a process of its own.
 func measure(role string, j job, r *result) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
+	binary := j.Binary
+	if binary == "" {
+		var err error
+		if binary, err = os.Executable(); err != nil {
+			return err
+		}
 	}
-	c := exec.Command(self, "-role", role)
+	c := exec.Command(binary, "-role", role)
 	input, err := json.Marshal(j)
 	if err != nil {
 		return err
