@@ -36,6 +36,10 @@ accept: servers ## the acceptance runs and the benchmarks in full size
 	POSTRIDER_SCALE=1 go test -count=1 -timeout 120m -v -run '^TestAccept' ./acceptance/...
 	@$(MAKE) bench
 
+.PHONY: chaos
+chaos: servers ## the crash suite in full size: everything is killed, everywhere, on purpose
+	POSTRIDER_SCALE=1 go test -count=1 -timeout 120m -v -run '^TestChaos' ./acceptance/...
+
 .PHONY: bench
 bench: servers ## one million recipients, CSV to last outcome (BENCH_ROWS=100000 for a tenth)
 	go run ./bench -rows $(or $(BENCH_ROWS),1000000)

@@ -161,6 +161,9 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 		e.queue = asynq.NewClientFromRedisClient(e.redis)
 		e.beat = &scheduler.Beat{Log: log, Dispatcher: &jobs.Dispatcher{
 			Ledger: l, Queue: e.queue, Redis: e.redis, Log: log, TaskTimeout: sender.TaskTimeout(), Settle: m.cfg.Settle,
+			// Who takes a silent worker for dead sooner waits less for a task that a
+			// dead one took along; a minute as a rule.
+			Again: 4 * m.cfg.Lease,
 		}}
 		e.beat.Start()
 	}
