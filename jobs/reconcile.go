@@ -35,6 +35,9 @@ type Reconciler struct {
 	// MaxPause is the longest pause between two looks that settle nothing; 15
 	// minutes when 0.
 	MaxPause time.Duration
+	// Draining ends when the worker is about to stop: a look under way is given
+	// back. Nil: never. Worker.Start sets it.
+	Draining context.Context
 }
 
 // margin is how far the provider's clock may be from the ledger's.
@@ -76,8 +79,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, d ledger.LookDue) error {
 
 	s := newSearch(r, k)
 	look, err := s.run(ctx)
-	if errors.Is(err, errLedger) {
+	switch {
+	case errors.Is(err, errLedger):
 		return err // the look's lease runs out, and another takes it on
+	case err != nil && ctx.Err() != nil: // the worker stops, or another has the look
+		return r.Ledger.DropLook(context.WithoutCancel(ctx), k)
 	}
 	result := s.result(look, err)
 	absent, endErr := r.Ledger.EndLook(context.WithoutCancel(ctx), k, result)
@@ -108,6 +114,10 @@ func (r *Reconciler) putOff(ctx context.Context, d ledger.LookDue, log *slog.Log
 // hold keeps a look's lease until release; the context ends when it is lost.
 func (r *Reconciler) hold(ctx context.Context, k *ledger.Look, log *slog.Logger) (held context.Context, release func()) {
 	held, cancel := context.WithCancel(ctx)
+	drained := func() bool { return true }
+	if r.Draining != nil {
+		drained = context.AfterFunc(r.Draining, cancel)
+	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -128,7 +138,7 @@ func (r *Reconciler) hold(ctx context.Context, k *ledger.Look, log *slog.Logger)
 			}
 		}
 	}()
-	return held, func() { cancel(); <-stopped }
+	return held, func() { drained(); cancel(); <-stopped }
 }
 
 func (r *Reconciler) lease() time.Duration { return orDefault(r.Lease, 15*time.Second) }

@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -210,4 +211,67 @@ func TestOneLookServesManyAttempts(t *testing.T) {
 	if pages > 2*attempts*each/100 {
 		t.Errorf("%d pages were read for %d rows", pages, attempts*each)
 	}
+}
+
+// A message that the provider holds is looked for around both times, and is not
+// absent before its hour.
+func TestHeldMessagesAreNotAbsentBeforeTheirHour(t *testing.T) {
+	for _, due := range []bool{false, true} {
+		for _, accepted := range []bool{false, true} {
+			t.Run(fmt.Sprint("dated when due ", due, "/accepted ", accepted), func(t *testing.T) {
+				r := newRig(t, setup{})
+				r.settle = 100 * time.Millisecond
+				r.sb.SetHistory(sandbox.HistoryMode{DueDates: due})
+				content := r.content(campaign.SMS)
+				hour := time.Now().Add(4 * time.Second).Truncate(time.Second)
+				content.Schedule = hour.Unix()
+				c := r.quoted(content, 40)
+				r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+				f := sandbox.Faults{ResetBefore: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}}
+				if accepted {
+					f.ResetBefore, f.ResetAfter = 0, 1
+				}
+				r.sb.SetFaults(f)
+				r.work()
+				r.becomes(c.ID, campaign.Completed)
+				if !accepted && time.Now().Before(hour) {
+					t.Error("held messages were taken for absent before their hour")
+				}
+				r.equal(r.counts(c.ID), ledger.Counts{Total: 40, Accepted: 40})
+				r.once(c.ID)
+				if looks := r.sb.Stats().Endpoints["GET /sms/history"].Requests; looks > 20 {
+					t.Errorf("history was asked for %d times while the provider held the messages", looks)
+				}
+			})
+		}
+	}
+}
+
+// A worker that stops gives its look back, and the look counts for nothing.
+func TestALookIsGivenBackWhenTheWorkerStops(t *testing.T) {
+	r := newRig(t, setup{})
+	c := r.begun(campaign.SMS, 20)
+	r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+	for _, d := range r.dispatched(campaign.SMS) {
+		r.ok(r.sender.Send(r.ctx, d.Batch, d.Number))
+	}
+	draining, stop := context.WithCancel(r.ctx)
+	defer stop()
+	r.front(func(_ http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/sms/history") {
+			stop()
+			<-req.Context().Done()
+		}
+	})
+	finder := r.finder()
+	finder.Draining = draining
+	due := ledger.LookDue{Provider: r.account, Channel: campaign.SMS}
+	r.ok(finder.Reconcile(r.ctx, due))
+	r.equal(draining.Err() != nil, true)
+	list, err := r.l.UnknownAttempts(r.ctx, c.ID, 0)
+	r.ok(err)
+	r.equal([]any{len(list), list[0].Looks, list[0].Problem}, []any{1, 0, ""})
+	r.front(nil)
+	r.ok(r.finder().Reconcile(r.ctx, due))
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 20, Accepted: 20})
 }

@@ -58,6 +58,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	mux := asynq.NewServeMux()
 	mux.HandleFunc(TypeHousekeeping, w.housekeep)
 	if w.Reconciler != nil {
+		w.Reconciler.Draining = w.Sender.Draining
 		mux.Handle(TypeReconcile, w.Reconciler)
 	}
 	return w.serve(ControlQueue(w.Sender.Ledger.ID()), n, mux)

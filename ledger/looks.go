@@ -49,13 +49,20 @@ type Look struct {
 
 // lateLooks is how often history is read again for attempts whose members were
 // shown absent, in case they turn up after all; each time after four times as
-// long. The first is after four settling times.
+// long. The first is after four settling times. The number stands in dueAttempts,
+// too.
 const lateLooks = 3
 
-// dueLook selects attempts whose settling time ($1: before when it must have
-// begun) is over, and that have somebody to be found, or for late evidence. In
-// quarantine nothing is found out.
-const dueLook = `(a.unresolved IS NOT NULL AND a.state IN (1, 3) OR a.absent IS NOT NULL AND a.unresolved IS NULL AND a.looks < 3) AND a.settles_from <= $1 AND (SELECT quarantine FROM ledger) = ''`
+// dueAttempts are the attempts whose settling time ($1: before when it must have
+// begun) is over: those that have somebody to be found, and those that are looked
+// at again for late evidence. Each half has its index. In quarantine nothing is
+// found out.
+const dueAttempts = `(
+	SELECT provider_url, provider_user, channel FROM attempts
+	WHERE unresolved IS NOT NULL AND settles_from <= $1 AND state IN (1, 3) AND (SELECT quarantine FROM ledger) = ''
+	UNION
+	SELECT provider_url, provider_user, channel FROM attempts
+	WHERE absent IS NOT NULL AND settles_from <= $1 AND unresolved IS NULL AND looks < 3 AND (SELECT quarantine FROM ledger) = '') AS a`
 
 // LooksDue says of which channels history should be read now, given how long it
 // may lag behind.
@@ -64,9 +71,9 @@ func (l *Ledger) LooksDue(ctx context.Context, settle time.Duration) ([]LookDue,
 	if err != nil {
 		return nil, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT DISTINCT a.provider_url, a.provider_user, a.channel FROM attempts a
+	rows, err := l.store.read().QueryContext(ctx, `SELECT a.provider_url, a.provider_user, a.channel FROM `+dueAttempts+`
 		LEFT JOIN channels h ON h.provider_url = a.provider_url AND h.provider_user = a.provider_user AND h.channel = a.channel
-		WHERE `+dueLook+` AND COALESCE(h.look_until, 0) <= $2`, now.Add(-settle).UnixMilli(), now.UnixMilli())
+		WHERE COALESCE(h.look_until, 0) <= $2`, now.Add(-settle).UnixMilli(), now.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("asking what is to be found out: %w", err)
 	}
@@ -96,7 +103,7 @@ func (l *Ledger) BeginLook(ctx context.Context, d LookDue, settle, lease time.Du
 			return err
 		}
 		var due bool
-		err = tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM attempts a WHERE `+dueLook+` AND a.provider_url = $2 AND a.provider_user = $3 AND a.channel = $4)`,
+		err = tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+dueAttempts+` WHERE a.provider_url = $2 AND a.provider_user = $3 AND a.channel = $4)`,
 			now-settle.Milliseconds(), d.Provider.URL, d.Provider.User, string(d.Channel)).Scan(&due)
 		if err != nil || !due {
 			return err
@@ -225,11 +232,6 @@ func (l *Ledger) EndLook(ctx context.Context, k *Look, r LookResult) (absent int
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec.ExecContext(ctx, `UPDATE channels SET look_until = 0, look_by = '', looked_at = $1, look_error = $2
-			WHERE provider_url = $3 AND provider_user = $4 AND channel = $5 AND look_by = $6`, now, r.Problem, k.Provider.URL, k.Provider.User, string(k.Channel), k.By)
-		if err != nil {
-			return fmt.Errorf("ending a look: %w", err)
-		}
 		byAttempt := map[int64]Looked{}
 		var ids []int64
 		for _, s := range r.Looked {
@@ -255,9 +257,49 @@ func (l *Ledger) EndLook(ctx context.Context, k *Look, r LookResult) (absent int
 			}
 			absent += n
 		}
-		return l.settleCampaigns(ctx, tx, touched)
+		if err := l.settleCampaigns(ctx, tx, touched); err != nil {
+			return err
+		}
+		if err := putOffHeld(ctx, tx, k); err != nil {
+			return err
+		}
+		// Last: whoever locks both locks campaigns before channels.
+		_, err = tx.exec.ExecContext(ctx, `UPDATE channels SET look_until = 0, look_by = '', looked_at = $1, look_error = $2
+			WHERE provider_url = $3 AND provider_user = $4 AND channel = $5 AND look_by = $6`, now, r.Problem, k.Provider.URL, k.Provider.User, string(k.Channel), k.By)
+		if err != nil {
+			return fmt.Errorf("ending a look: %w", err)
+		}
+		return nil
 	})
 	return absent, err
+}
+
+// putOffHeld lets attempts whose messages the provider still holds settle from
+// the moment it is to let them go.
+func putOffHeld(ctx context.Context, tx *tx, k *Look) error {
+	for _, s := range k.Suspects {
+		if s.Due || s.Held.IsZero() {
+			continue
+		}
+		_, err := tx.exec.ExecContext(ctx, `UPDATE attempts SET settles_from = $1 WHERE id = $2 AND settles_from < $1`, s.Held.UnixMilli(), s.Attempt)
+		if err != nil {
+			return fmt.Errorf("putting off the look at attempt %d: %w", s.Attempt, err)
+		}
+	}
+	return nil
+}
+
+// DropLook gives a look back that was not carried through, so that another
+// worker may take it on at once. It counts for nothing.
+func (l *Ledger) DropLook(ctx context.Context, k *Look) error {
+	return l.store.writeLoosely(ctx, func(tx *tx) error {
+		_, err := tx.exec.ExecContext(ctx, `UPDATE channels SET look_until = 0, look_by = '' WHERE provider_url = $1 AND provider_user = $2 AND channel = $3 AND look_by = $4`,
+			k.Provider.URL, k.Provider.User, string(k.Channel), k.By)
+		if err != nil {
+			return fmt.Errorf("giving a look back: %w", err)
+		}
+		return nil
+	})
 }
 
 // endLookAt records what a look has shown of one attempt.

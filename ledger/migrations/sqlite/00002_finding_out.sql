@@ -15,8 +15,8 @@ ALTER TABLE attempts ADD COLUMN absent BLOB;
 -- From when the settling time counts, and how often history was read in vain.
 ALTER TABLE attempts ADD COLUMN settles_from INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN looks INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX attempts_unresolved ON attempts (channel, settles_from) WHERE unresolved IS NOT NULL;
-CREATE INDEX attempts_absent ON attempts (channel, settles_from) WHERE absent IS NOT NULL;
+CREATE INDEX attempts_unresolved ON attempts (settles_from) WHERE unresolved IS NOT NULL;
+CREATE INDEX attempts_absent ON attempts (settles_from) WHERE absent IS NOT NULL;
 UPDATE attempts SET unresolved = members, settles_from = closed_at WHERE state = 3;
 
 -- The batch that its recipients come from (0: the plan), whether they were in an
