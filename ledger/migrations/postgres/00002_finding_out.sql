@@ -15,6 +15,8 @@ ALTER TABLE attempts ADD COLUMN absent BYTEA;
 -- From when the settling time counts, and how often history was read in vain.
 ALTER TABLE attempts ADD COLUMN settles_from BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN looks BIGINT NOT NULL DEFAULT 0;
+-- Few attempts are open at a time, and the sweeper asks for them at every beat.
+CREATE INDEX attempts_in_flight ON attempts (batch_id) WHERE state = 0;
 CREATE INDEX attempts_unresolved ON attempts (settles_from) WHERE unresolved IS NOT NULL;
 CREATE INDEX attempts_absent ON attempts (settles_from) WHERE absent IS NOT NULL;
 UPDATE attempts SET unresolved = members, settles_from = closed_at WHERE state = 3;
