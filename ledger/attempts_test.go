@@ -475,3 +475,32 @@ func TestTheReportTellsEveryFate(t *testing.T) {
 		w.is(w.l.EachRecipient(w.ctx, c, func(*ReportRow) error { return stop }), stop)
 	})
 }
+
+func TestWhoIsRefusedInPassingLeavesAloneAndLater(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(8, 8)
+		a := w.nextAttempt()
+		w.answered(a, func(i int) Outcome {
+			if i < 2 {
+				return passing(i)
+			}
+			return accepted(i)
+		})
+		w.equal(len(w.due()), 0)
+		w.clock.advance(passingWait)
+		b := w.nextAttempt()
+		w.equal([]any{b.Members, b.Number, b.claim.Tries}, []any{a.Members[:2], 2, 1})
+		// Everybody in it once more: in two halves, and after twice as long.
+		w.answered(b, passing)
+		w.clock.advance(passingWait)
+		w.equal(len(w.due()), 0)
+		w.clock.advance(passingWait)
+		for i := range 2 {
+			d := w.nextAttempt()
+			w.equal([]any{d.Members, d.Number, d.claim.Tries}, []any{a.Members[i : i+1], 3, 2})
+			w.answered(d, accepted)
+		}
+		w.check(c.ID)
+		w.state(c.ID, campaign.Completed)
+	})
+}

@@ -127,8 +127,14 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 		}
 		if len(passing) > 0 {
 			wait := passingWait << min(a.claim.Tries, 6)
-			if err := l.childBatch(ctx, tx, child{parent: a.Batch, members: passing, dueAt: done.now + wait.Milliseconds(), tries: 1}); err != nil {
-				return err
+			groups := [][]int64{passing}
+			if half := len(passing) / 2; half > 0 && len(passing) == len(ans.Outcomes) {
+				groups = [][]int64{passing[:half], passing[half:]} // the request itself may have been too large
+			}
+			for _, members := range groups {
+				if err := l.childBatch(ctx, tx, child{parent: a.Batch, members: members, dueAt: done.now + wait.Milliseconds(), tries: 1}); err != nil {
+					return err
+				}
 			}
 		}
 		p := a.claim.Campaign.Provider
