@@ -353,7 +353,7 @@ func (w *world) check(id int64) {
 		switch {
 		case (state == batchInFlight) != (open == 1) || open > 1:
 			w.t.Fatalf("batch %d has state %d and %d open attempts", batch, state, open)
-		case state == batchSettled && n[0] > 0 || state != batchSettled && n[0] == 0:
+		case state == batchSettled && n[0] > 0 || state == batchReady && n[0] == 0:
 			w.t.Fatalf("batch %d has state %d and %d pending", batch, state, n[0])
 		}
 	}
