@@ -246,6 +246,18 @@ func (l *Ledger) Stopped(ctx context.Context, c *Campaign) (string, error) {
 	return why, nil
 }
 
+// LookProblem is why the last look into the history of a campaign's channel did
+// not tell what became of everybody; empty when it did.
+func (l *Ledger) LookProblem(ctx context.Context, c *Campaign) (string, error) {
+	var problem string
+	err := l.store.read().QueryRowContext(ctx, `SELECT COALESCE(max(look_error), '') FROM channels WHERE provider_url = $1 AND provider_user = $2 AND channel = $3`,
+		c.Provider.URL, c.Provider.User, string(c.Channel)).Scan(&problem)
+	if err != nil {
+		return "", fmt.Errorf("reading the state of %s: %w", c.Channel, err)
+	}
+	return problem, nil
+}
+
 // PauseStopped pauses campaigns that wait for nothing but resends that are
 // stopped, so that whoever waits for them learns why. It returns their ids.
 func (l *Ledger) PauseStopped(ctx context.Context) ([]int64, error) {

@@ -189,9 +189,6 @@ func (m *Main) sayUnknown(ctx context.Context, l *ledger.Ledger, c *campaignJSON
 		return err
 	}
 	m.say("  the provider's history is read for them in %s; `postrider campaign unknown %d` shows more", max(next.NextLook.Sub(now), 0).Round(time.Second), c.ID)
-	if next.Problem != "" {
-		m.say("  the last look did not tell: %s", printable(next.Problem))
-	}
 	return m.sayIfIdle()
 }
 

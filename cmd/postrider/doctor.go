@@ -477,6 +477,10 @@ func olderThan(version string, major, minor int) bool {
 	return a < major || a == major && b < minor
 }
 
+// shortSettle is the settling time below which a person should be warned. How
+// long the provider's history lags is not documented.
+const shortSettle = 30 * time.Second
+
 // provider checks the account, and returns the kind of host it lives on.
 func (d *doctor) provider(ctx context.Context, l *ledger.Ledger, sendTest string) (host string) {
 	m := d.m
@@ -490,6 +494,9 @@ func (d *doctor) provider(ctx context.Context, l *ledger.Ledger, sendTest string
 	host = m.hostKind(ctx)
 	if host == hostLive {
 		d.say("host", fine, "LIVE: %s; messages are sent and charged", m.cfg.ClickSendBaseURL)
+		if m.cfg.Settle < shortSettle {
+			d.say("settle", warning, "%s is short for a real provider: a lost answer whose message shows in the history later than that is sent a second time; set POSTRIDER_SETTLE to 90s or more", m.cfg.Settle)
+		}
 	} else {
 		d.say("host", fine, "SANDBOX: %s; nothing is sent", m.cfg.ClickSendBaseURL)
 	}

@@ -37,6 +37,10 @@ type campaignJSON struct {
 	Duplicates int    `json:"duplicates"`
 	Stopped    string `json:"stopped,omitempty"`
 
+	// UnknownProblem is why the provider's history did not tell what became of
+	// the unknown recipients when it was last read.
+	UnknownProblem string `json:"unknown_problem,omitempty"`
+
 	// Quarantine is why nothing may leave the whole ledger.
 	Quarantine string `json:"quarantine,omitempty"`
 }
@@ -55,6 +59,11 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 		ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: counts,
 		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
 		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
+	}
+	if counts.Unknown > 0 {
+		if out.UnknownProblem, err = l.LookProblem(ctx, c); err != nil {
+			return nil, err
+		}
 	}
 	if out.Duplicates, err = l.Duplicates(ctx, id); err != nil {
 		return nil, err
@@ -129,6 +138,9 @@ func (m *Main) printReport(c *campaignJSON) {
 		m.say("  %12s  %s%s", number(row.n), row.name, row.note)
 	}
 	m.say("  %12s  in all", number(c.Total))
+	if c.UnknownProblem != "" {
+		m.say("  the unknown stay so for now: %s", printable(c.UnknownProblem))
+	}
 	if c.Duplicates > 0 {
 		m.say("  %12s  messages too many: recipients who were reached twice", number(c.Duplicates))
 	}

@@ -55,7 +55,7 @@ func TestAnOperatorDecidesWhereHistoryCannotTell(t *testing.T) {
 			s.noHistory.Store(true)
 			s.run("send", "--channel", "sms", "--to", "people.csv", "--name", "sale", "--body", "hello", "--yes").
 				exits(exitStopped).says("30  unknown", "being found out")
-			s.run("campaign", "status", "sale").exits(exitDone).says("campaign unknown 1", "the last look did not tell")
+			s.run("campaign", "status", "sale").exits(exitDone).says("campaign unknown 1", "the unknown stay so for now", "history could not be read")
 			s.run("campaign", "unknown", "sale").exits(exitDone).says("ATTEMPT", "30", "history could not be read").hides("+614120")
 			s.run("campaign", "unknown", "sale", "--json").exits(exitDone).holds(map[string]any{"unknown": 30.0})
 			s.run("campaign", "unknown", "sale", "--assume", "perhaps").exits(exitUsage).warns("--assume")
