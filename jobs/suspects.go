@@ -272,8 +272,14 @@ func (c *candidate) fits(u *unclaimed) bool {
 	if u.rec.Date != 0 && !within(a.Started, a.Deadline) && (a.Held.IsZero() || !within(a.Held, a.Held)) {
 		return false
 	}
-	if u.rec.ReturnAddressID != 0 && c.content.ReturnAddressID != 0 && u.rec.ReturnAddressID != c.content.ReturnAddressID {
+	return printedAlike(c.content, &u.rec)
+}
+
+// printedAlike reports whether a row may be of a message with the content, by
+// the return address and by how it was printed.
+func printedAlike(c *campaign.Content, rec *clicksend.Record) bool {
+	if rec.ReturnAddressID != 0 && c.ReturnAddressID != 0 && rec.ReturnAddressID != c.ReturnAddressID {
 		return false
 	}
-	return c.content.Channel != campaign.Letter || u.rec.Colour == c.content.Colour && u.rec.Duplex == c.content.Duplex
+	return c.Channel != campaign.Letter || rec.Colour == c.Colour && rec.Duplex == c.Duplex
 }

@@ -166,7 +166,7 @@ func (m *Main) rootCommand() *cobra.Command {
 	root.PersistentFlags().BoolVar(&m.json, "json", false, "print one JSON object on stdout, and nothing else there")
 	root.AddCommand(m.sendCommand(), m.demoCommand(), m.listCommand(), m.campaignCommand(), m.addressCommand(),
 		m.serveCommand(), m.workerCommand(), m.schedulerCommand(), m.webCommand(), m.sandboxCommand(),
-		m.backupCommand(), m.restoreCommand(), m.doctorCommand(), m.versionCommand())
+		m.backupCommand(), m.restoreCommand(), m.auditCommand(), m.doctorCommand(), m.versionCommand())
 	for _, c := range m.notBuiltYet() {
 		root.AddCommand(c)
 	}
@@ -180,7 +180,6 @@ func (m *Main) notBuiltYet() []*cobra.Command {
 	for name, what := range map[string]string{
 		"schedule": "recurring runs",
 		"optout":   "commands for the suppression list",
-		"audit":    "comparing with the provider's history, and the end of a quarantine,",
 	} {
 		all = append(all, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true,
