@@ -36,6 +36,7 @@ type rig struct {
 	ctx     context.Context
 	log     *slog.Logger
 	l       *ledger.Ledger
+	target  string // of the ledger
 	sb      *sandbox.Server
 	srv     *httptest.Server
 	wrap    atomic.Pointer[http.Handler] // stands before the sandbox when set
@@ -73,6 +74,7 @@ func newRig(t *testing.T, o setup) *rig {
 	var err error
 	r.l, err = ledger.Open(r.ctx, target, ledger.Options{Clock: o.clock})
 	r.ok(err)
+	r.target = target
 	t.Cleanup(func() { r.ok(r.l.Close()) })
 
 	o.sandbox.Throttle = -1

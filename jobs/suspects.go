@@ -186,9 +186,7 @@ func (s *search) matchPlaces(ctx context.Context) error {
 	return nil
 }
 
-// matchPlace decides for the candidates of one destination. A row belongs to a
-// member when it may be no other's; where as many rows as members fit each other
-// in every way, it does not matter which is whose. Everything else is ambiguous.
+// matchPlace decides for the candidates of one destination.
 func (s *search) matchPlace(all []candidate, rows []unclaimed) {
 	var open, late []candidate
 	for _, c := range all {
@@ -198,33 +196,14 @@ func (s *search) matchPlace(all []candidate, rows []unclaimed) {
 			open = append(open, c)
 		}
 	}
-	taken := make([]bool, len(rows))
-	fits := make([][]int, len(open)) // rows by candidate
-	users := make([]int, len(rows))  // candidates by row
+	whose, taken := pairUp(len(open), rows, func(i, j int) bool { return open[i].fits(&rows[j]) })
 	for i, c := range open {
-		for j := range rows {
-			if c.fits(&rows[j]) {
-				fits[i] = append(fits[i], j)
-				users[j]++
-				taken[j] = true
-			}
-		}
-	}
-	if interchangeable(open, fits, users, rows) {
-		order := slices.Clone(fits[0])
-		slices.SortFunc(order, func(a, b int) int { return rows[a].at.Compare(rows[b].at) })
-		for i, j := range order {
-			s.find(open[i].suspect, open[i].recipient, &rows[j].rec)
-		}
-	} else {
-		for i, c := range open {
-			switch {
-			case len(fits[i]) == 0: // absent
-			case len(fits[i]) == 1 && users[fits[i][0]] == 1:
-				s.find(c.suspect, c.recipient, &rows[fits[i][0]].rec)
-			default:
-				s.byPlace.ambiguous[c.suspect] = append(s.byPlace.ambiguous[c.suspect], c.recipient)
-			}
+		switch j := whose[i]; j {
+		case nobodys: // absent
+		case unclear:
+			s.byPlace.ambiguous[c.suspect] = append(s.byPlace.ambiguous[c.suspect], c.recipient)
+		default:
+			s.find(c.suspect, c.recipient, &rows[j].rec)
 		}
 	}
 	// Rows that are nobody's who is being sought: of somebody shown absent?
@@ -244,24 +223,67 @@ func (s *search) matchPlace(all []candidate, rows []unclaimed) {
 	}
 }
 
-// interchangeable reports whether there are as many rows as candidates, each of
+// What pairUp says of who has no row.
+const (
+	nobodys = -1 // no row may be theirs
+	unclear = -2 // one may be, and somebody else's as well; or several may be
+)
+
+// pairUp finds the row of each of n members of one destination. A row belongs to
+// a member when it may be no other's; where as many rows as members fit each
+// other in every way, it does not matter which is whose. Everything else is
+// unclear. taken tells the rows that may be somebody's.
+func pairUp(n int, rows []unclaimed, may func(member, row int) bool) (whose []int, taken []bool) {
+	taken = make([]bool, len(rows))
+	whose = make([]int, n)
+	fits := make([][]int, n)        // rows by member
+	users := make([]int, len(rows)) // members by row
+	for i := range n {
+		for j := range rows {
+			if may(i, j) {
+				fits[i] = append(fits[i], j)
+				users[j]++
+				taken[j] = true
+			}
+		}
+	}
+	if interchangeable(fits, users, rows) {
+		order := slices.Clone(fits[0])
+		slices.SortFunc(order, func(a, b int) int { return rows[a].at.Compare(rows[b].at) })
+		copy(whose, order)
+		return whose, taken
+	}
+	for i := range n {
+		switch {
+		case len(fits[i]) == 0:
+			whose[i] = nobodys
+		case len(fits[i]) == 1 && users[fits[i][0]] == 1:
+			whose[i] = fits[i][0]
+		default:
+			whose[i] = unclear
+		}
+	}
+	return whose, taken
+}
+
+// interchangeable reports whether there are as many rows as members, each of
 // which fits each, and all rows say the same: then it is known what became of
-// every candidate, though not which message was whose.
-func interchangeable(open []candidate, fits [][]int, users []int, rows []unclaimed) bool {
-	if len(open) < 2 {
+// every member, though not which message was whose.
+func interchangeable(fits [][]int, users []int, rows []unclaimed) bool {
+	if len(fits) < 2 {
 		return false
 	}
 	n := 0
 	for j, u := range users {
 		switch {
 		case u == 0:
-		case u != len(open) || rows[j].rec.Fate() != rows[fits[0][0]].rec.Fate():
+		case u != len(fits) || rows[j].rec.Fate() != rows[fits[0][0]].rec.Fate():
 			return false
 		default:
 			n++
 		}
 	}
-	return n == len(open)
+	return n == len(fits)
 }
 
 // fits reports whether the row may be of the candidate's message: it is dated

@@ -335,9 +335,15 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return l.sweep(ctx, `b.lease_until <= $1 AND (SELECT quarantine FROM ledger) = ''`, "the worker was lost before it recorded the answer", now.UnixMilli())
+}
+
+// sweep turns open attempts into unknown, 200 at most: those for which where,
+// with args, is true.
+func (l *Ledger) sweep(ctx context.Context, where, note string, args ...any) (int, error) {
 	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.members, a.reserved, a.deadline
 		FROM attempts a JOIN batches b ON b.id = a.batch_id
-		WHERE a.state = 0 AND b.lease_until <= $1 AND (SELECT quarantine FROM ledger) = '' LIMIT 200`, now.UnixMilli())
+		WHERE a.state = 0 AND `+where+` LIMIT 200`, args...)
 	if err != nil {
 		return 0, fmt.Errorf("looking for attempts nobody answers for: %w", err)
 	}
@@ -368,7 +374,7 @@ func (l *Ledger) SweepAttempts(ctx context.Context) (int, error) {
 			return n, err
 		}
 		a.claim = &Claim{Campaign: c}
-		switch err := l.closeUnknown(ctx, a, "the worker was lost before it recorded the answer", a.Deadline); {
+		switch err := l.closeUnknown(ctx, a, note, a.Deadline); {
 		case err == nil:
 			crashpoint.Here(crashpoint.SweepAfter)
 			n++

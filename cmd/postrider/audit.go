@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"encoding/csv"
+	"fmt"
 	"io"
-	"strings"
+	"time"
 
 	"github.com/gocarina/gocsv"
 	"github.com/spf13/cobra"
@@ -15,18 +16,35 @@ import (
 )
 
 func (m *Main) auditCommand() *cobra.Command {
-	var file string
+	var (
+		file   string
+		repair bool
+	)
 	cmd := &cobra.Command{
-		Use: "audit ID", Short: "Hold the provider's history against the ledger, recipient by recipient",
+		Use: "audit ID | --repair", Short: "Hold the provider's history against the ledger, recipient by recipient",
 		Long: "Reads the provider's history and compares it with what the ledger says of each recipient of a\n" +
 			"campaign: messages that are missing there, messages too many, another price, another status.\n" +
 			"The exit code is 0 when both say the same, and 1 on any difference, or when the history could not\n" +
-			"be read completely. --csv writes a line for each difference.",
-		Args: exactArgs(1, "the campaign's number or name"),
+			"be read completely. --csv writes a line for each difference.\n\n" +
+			"With --repair, and no ID, it ends the quarantine of a ledger that was restored or copied: it reads\n" +
+			"what the provider's history shows since, records it, pauses what was being sent, and lets the ledger\n" +
+			"send again. Stop every process of the ledger that this one is a copy of first.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case repair && len(args) > 0:
+				return usagef("--repair is for the whole ledger: leave the campaign out")
+			case repair && file != "":
+				return usagef("--csv is for the differences of a campaign: leave it out with --repair")
+			case repair:
+				return m.repair(cmd.Context())
+			}
+			if err := exactArgs(1, "the campaign's number or name, or --repair")(cmd, args); err != nil {
+				return err
+			}
 			return m.audit(cmd.Context(), args[0], file)
 		},
 	}
+	cmd.Flags().BoolVar(&repair, "repair", false, "adopt what history shows since the ledger was copied, and end its quarantine")
 	cmd.Flags().StringVar(&file, "csv", "", "write one line a difference to this file; - is stdout")
 	return cmd
 }
@@ -87,7 +105,7 @@ func differenceLine(c *ledger.Campaign, d *jobs.Difference) differenceRow {
 		row.HistoryPrice = d.Price.String()
 	}
 	if !r.At.IsZero() {
-		row.Time = r.At.UTC().Format("2006-01-02T15:04:05Z")
+		row.Time = r.At.UTC().Format(time.RFC3339)
 	}
 	return row
 }
@@ -188,7 +206,7 @@ func (m *Main) showAudit(c *ledger.Campaign, res *jobs.AuditResult) {
 		{res.Unknown, "unknown: being found out"},
 	} {
 		if line.n > 0 {
-			m.say("  %s  %s", strings.Repeat(" ", max(0, 9-len(number(line.n))))+number(line.n), line.text)
+			m.say("  %9s  %s", number(line.n), line.text)
 		}
 	}
 	switch {
@@ -198,5 +216,102 @@ func (m *Main) showAudit(c *ledger.Campaign, res *jobs.AuditResult) {
 		m.say("the history could not be read completely (%s): this proves nothing", res.Doubt)
 	case res.Differences() == 0:
 		m.say("history and ledger say the same")
+	}
+}
+
+// repairJSON is what `audit --repair --json` prints.
+type repairJSON struct {
+	Lifted   bool                `json:"lifted"`           // the ledger may send again
+	Ledger   string              `json:"ledger,omitempty"` // its new id
+	Problems []string            `json:"problems"`         // why the quarantine stays
+	Channels []repairChannelJSON `json:"channels"`
+	Paused   []int64             `json:"paused"` // campaigns that wait for somebody to look
+}
+
+type repairChannelJSON struct {
+	Channel    campaign.Channel `json:"channel"`
+	Since      time.Time        `json:"since"`
+	Read       bool             `json:"read"` // completely, now or before
+	Rows       int              `json:"rows"`
+	Accepted   int              `json:"accepted"`
+	Rejected   int              `json:"rejected"`
+	Cancelled  int              `json:"cancelled"`
+	Duplicates int              `json:"duplicates"`
+	Unclear    int              `json:"unclear"`
+	Strange    int              `json:"strange"`
+	Problem    string           `json:"problem,omitempty"`
+}
+
+func (m *Main) repair(ctx context.Context) error {
+	l, err := m.openLedger(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	p, _, done, err := m.pricingProvider(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer done()
+	r := &jobs.Repairer{Ledger: l, Provider: p, Settle: m.cfg.Settle, Actor: m.who(), Say: func(format string, args ...any) {
+		fmt.Fprintf(m.Stderr, format+"\n", args...)
+	}}
+	res, err := r.Repair(ctx)
+	if err != nil {
+		return explainProvider(err)
+	}
+	lifted := res.Ledger != ""
+	if !lifted {
+		m.exitCode = exitFailed
+	}
+	if m.json {
+		out := repairJSON{Lifted: lifted, Ledger: res.Ledger, Problems: append([]string{}, res.Problems()...), Paused: append([]int64{}, res.Held...), Channels: []repairChannelJSON{}}
+		for _, c := range res.Channels {
+			out.Channels = append(out.Channels, repairChannelJSON{
+				c.Channel, c.From, c.Read || !c.Skipped && c.Problem == "", c.Rows, c.Accepted, c.Rejected, c.Cancelled, c.Duplicates, c.Unclear, c.Strange, c.Problem,
+			})
+		}
+		return m.printJSON(out)
+	}
+	for _, c := range res.Channels {
+		m.showRepaired(&c)
+	}
+	for _, id := range res.Held {
+		m.say("campaign %d is paused: look at it (`postrider campaign status %d`), then `postrider campaign resume %d` or `postrider campaign cancel %d`", id, id, id, id)
+	}
+	if lifted {
+		m.say("the quarantine is lifted: the ledger may send again, as %s. Who has opted out since the backup is not known here", res.Ledger)
+		return nil
+	}
+	for _, problem := range res.Problems() {
+		m.say("the quarantine stays: %s", problem)
+	}
+	return nil
+}
+
+func (m *Main) showRepaired(c *jobs.RepairedChannel) {
+	switch {
+	case c.Read:
+		m.say("%s: its history was read before", c.Channel)
+		return
+	case c.Skipped:
+		m.say("%s at %s, user id %s: not read, since all its campaigns had ended and the credentials are another account's", c.Channel, c.Provider.URL, c.Provider.User)
+		return
+	}
+	m.say("%s: %s rows of history since %s", c.Channel, number(c.Rows), c.From.Local().Format("2006-01-02 15:04:05"))
+	for _, line := range []struct {
+		n    int
+		text string
+	}{
+		{c.Accepted, "recipients were accepted meanwhile"},
+		{c.Rejected, "failed"},
+		{c.Cancelled, "were cancelled"},
+		{c.Duplicates, "messages too many: their recipients were reached twice, and resends on this channel are stopped"},
+		{c.Unclear, "may have got a message, and may not: they are unknown until you decide"},
+		{c.Strange, "messages of campaigns that this ledger does not know: they were made after the backup"},
+	} {
+		if line.n > 0 {
+			m.say("  %9s  %s", number(line.n), line.text)
+		}
 	}
 }
