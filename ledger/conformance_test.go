@@ -398,6 +398,11 @@ func (w *world) check(id int64) {
 	if int64(c.Spent) != spent {
 		w.t.Fatalf("%s is spent and the messages cost %s", c.Spent, campaign.Micros(spent))
 	}
+	var reported campaign.Micros
+	w.ok(w.l.EachRecipient(w.ctx, c, func(r *ReportRow) error { reported += r.Charged; return nil }))
+	if reported != c.Spent {
+		w.t.Fatalf("%s is spent and the report's lines come to %s", c.Spent, reported)
+	}
 	twice := 0
 	for _, n := range charged {
 		twice += n - 1

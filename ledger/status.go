@@ -81,7 +81,8 @@ type ReportRow struct {
 	Quoted     campaign.Micros
 	ProviderID string
 	Status     string
-	Price      campaign.Micros
+	Price      campaign.Micros // of the newest message
+	Charged    campaign.Micros // for all messages
 	Parts      int
 	At         time.Time // when the outcome was recorded; zero when there is none
 	Attempts   int       // how many messages the provider answered for
@@ -131,7 +132,7 @@ func (l *Ledger) eachOfBatch(ctx context.Context, batch int64, columns *campaign
 		}
 		if h, ok := said[r.Recipient]; ok {
 			r.ProviderID, r.Status, r.Price, r.Parts = h.last.ProviderID, h.last.Status, h.last.Price, h.last.Parts
-			r.At, r.Attempts = h.at, h.messages
+			r.At, r.Attempts, r.Charged = h.at, h.messages, h.charged
 		}
 		if err := fn(&r); err != nil {
 			return err
@@ -149,6 +150,7 @@ type heard struct {
 	at       time.Time // when the attempt was closed that last is about
 	attempt  int64
 	messages int // attempts of which it said something
+	charged  campaign.Micros
 }
 
 // saidOf reads what was said of the recipients of a batch, in it and in the
@@ -158,9 +160,12 @@ func (l *Ledger) saidOf(ctx context.Context, batch int64) (map[int64]heard, erro
 	all := map[int64]heard{}
 	hear := func(recipient, attempt int64, at int64, s Said) {
 		h := all[recipient]
-		if h.attempt != attempt { // an answer, and history on the same message, are one
+		if h.attempt != attempt {
 			h.messages++
+		} else { // an answer, and history on the same message, are one
+			h.charged -= h.last.Price
 		}
+		h.charged += s.Price
 		h.last, h.at, h.attempt = s, fromMillis(at), attempt
 		all[recipient] = h
 	}

@@ -436,7 +436,8 @@ var reportColumns = [...]string{
 }
 
 // exportReport writes a line for each recipient. The price is what was
-// charged, and empty where nothing was.
+// charged, for all messages of somebody who was reached twice, and empty where
+// nothing was.
 func exportReport(ctx context.Context, w io.Writer, l *ledger.Ledger, c *ledger.Campaign) (sums reportSums, err error) {
 	out := csv.NewWriter(w)
 	row := append([]string{}, reportColumns[:]...)
@@ -449,7 +450,7 @@ func exportReport(ctx context.Context, w io.Writer, l *ledger.Ledger, c *ledger.
 		var charged campaign.Micros
 		switch r.State {
 		case campaign.Accepted, campaign.Delivered, campaign.Undelivered:
-			charged, price = r.Price, r.Price.String()
+			charged, price = r.Charged, r.Charged.String()
 		}
 		if r.Parts > 0 {
 			parts = strconv.Itoa(r.Parts)
