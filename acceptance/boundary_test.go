@@ -168,9 +168,12 @@ func (b *boundary) kill(w *world, at crashpoint.Point, embedded bool) {
 			roles[diesSending] = w.armed(at, "")
 		}
 		victim := roles[diesSending].role("serve")
-		b.give(w, send)
-		if b.dead {
+		if !b.dead {
+			b.give(w, send)
+		} else {
+			given := w.start(send...)
 			victim.died(crashpoint.PostAfter)
+			given.kill() // or it goes on with the campaign by itself
 			w.provider.SetFaults(b.then)
 			victim = w.armed(at, "").start("serve")
 		}
