@@ -383,6 +383,15 @@ func (l *survivedLine) read(t *testing.T, w *world, all []*kept, database []stri
 	if err != nil {
 		t.Fatal(err)
 	}
+	var duplicates int
+	var stopped string
+	err = db.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM duplicates), (SELECT COALESCE(max(stopped), '') FROM channels)`).Scan(&duplicates, &stopped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if duplicates != 0 || stopped != "" {
+		t.Errorf("the ledger has recorded %d duplicates; resends are stopped: %q", duplicates, stopped)
+	}
 	st := w.provider.Stats()
 	l.faults = st.Faults
 	for name, e := range st.Endpoints {
