@@ -56,12 +56,13 @@ func TestAcceptInterrupt(t *testing.T) {
 	serve.stop()
 }
 
-// TestAcceptSecondInterrupt leaves at once, with posts in flight.
+// TestAcceptSecondInterrupt leaves at once, with posts in flight: what became of
+// them is found out later.
 func TestAcceptSecondInterrupt(t *testing.T) {
 	t.Parallel()
 	const n = 12_000
 	w := newWorld(t, sandbox.Options{Faults: sandbox.Faults{Slow: 1, SlowBy: 2 * time.Second, Endpoints: []string{"POST /sms/send"}}})
-	w.set("POSTRIDER_HTTP_TIMEOUT", "5s", "POSTRIDER_LEASE", "2s")
+	w.set("POSTRIDER_HTTP_TIMEOUT", "5s", "POSTRIDER_LEASE", "2s", "POSTRIDER_SETTLE", "1s")
 	w.audience("people.csv", 0, n)
 	p := w.start(sms("people.csv", "sale")...)
 	eventually(t, time.Minute, "a post in flight", func() bool { return w.sends() > 0 })
@@ -77,7 +78,7 @@ func TestAcceptSecondInterrupt(t *testing.T) {
 	}
 	w.provider.SetFaults(sandbox.Faults{})
 	w.role("serve")
-	w.settled("sale", n)
+	w.onceEach(w.awaitState(patience(n), "sale", "completed"), n)
 }
 
 // TestAcceptHandOver gives campaigns to a serve that runs already.

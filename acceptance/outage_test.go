@@ -123,7 +123,7 @@ func TestAcceptFullDisk(t *testing.T) {
 	t.Run("while sending", func(t *testing.T) {
 		w := newWorld(t, steady())
 		w.audience("people.csv", 0, n)
-		w.set("POSTRIDER_HTTP_TIMEOUT", "3s", "POSTRIDER_LEASE", "2s", "POSTRIDER_CONCURRENCY_SMS", "2")
+		w.set("POSTRIDER_HTTP_TIMEOUT", "3s", "POSTRIDER_LEASE", "2s", "POSTRIDER_SETTLE", "1s", "POSTRIDER_CONCURRENCY_SMS", "2")
 		p := w.start(sms("people.csv", "sale")...)
 		w.awaitAccepted(1)
 		p.signal(interrupt)
@@ -137,7 +137,7 @@ func TestAcceptFullDisk(t *testing.T) {
 		w.nobodyTwice()
 
 		w.role("serve")
-		w.settled("sale", n)
+		w.onceEach(w.awaitState(patience(n), "sale", "completed"), n)
 	})
 	t.Run("and room again", func(t *testing.T) {
 		w := newWorld(t, steady())
@@ -172,22 +172,6 @@ func (w *world) quiet() {
 	eventually(w.t, time.Minute, "every request answered", func() bool {
 		return int(w.provider.Stats().Accepted) == w.sends()*sandbox.MaxBatch
 	})
-}
-
-// settled waits until everybody of a campaign is accepted or unknown, and holds
-// it against the provider's counts.
-func (w *world) settled(ref string, n int) (s standing) {
-	w.t.Helper()
-	eventually(w.t, patience(n), "everybody accepted or unknown", func() bool {
-		s = w.status(ref)
-		return s.Accepted+s.Unknown == n
-	})
-	if got := w.counted(s.Channel).accepted; got < s.Accepted || got > s.Accepted+s.Unknown {
-		w.t.Errorf("the provider accepted %d: want %d and some of the %d unknown", got, s.Accepted, s.Unknown)
-	}
-	w.nobodyTwice()
-	w.report(s)
-	return s
 }
 
 // fill writes a file until the disk takes no more, and returns its path.

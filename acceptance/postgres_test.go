@@ -27,6 +27,21 @@ func attemptsBy(t testing.TB, url string) map[string]int {
 	return by
 }
 
+// unknownAttempts counts the attempts in a PostgreSQL ledger whose answer was
+// lost, whatever was found out of them since.
+func unknownAttempts(t testing.TB, url string) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context()) //nolint:errcheck // only read
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM attempts WHERE state = 3`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // busiestAttempts is the most attempts that a PostgreSQL ledger saw begin in any
 // one second, by its own clock.
 func busiestAttempts(t testing.TB, url string) (n int) {

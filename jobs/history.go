@@ -98,7 +98,7 @@ func (p *Provider) historyPages(c campaign.Channel, w Window) func(ctx context.C
 		w.To = w.To.Add(time.Second)
 	}
 	return func(ctx context.Context, number, limit int, order string) (page historyPage, err error) {
-		err = p.look(ctx, "GET "+channelPath(c)+"/history", func() (err error) {
+		err = p.lookStubbornly(ctx, "GET "+channelPath(c)+"/history", func() (err error) {
 			dated := clicksend.HistoryQuery{From: w.From, To: w.To, Page: number, Limit: limit, OrderBy: order}
 			plain := clicksend.PageQuery{Page: number, Limit: limit, OrderBy: order}
 			switch c {
@@ -116,6 +116,31 @@ func (p *Provider) historyPages(c campaign.Channel, w Window) func(ctx context.C
 			return err
 		})
 		return page, err
+	}
+}
+
+// lookStubbornly asks again for what failed in a way that may pass: a reset, a
+// 5xx, an answer that was cut off or never came. A history may have ten thousand
+// pages, and if one in a hundred stumbled, it could never be read to its end.
+func (p *Provider) lookStubbornly(ctx context.Context, endpoint string, get func() error) error {
+	const tries = 6
+	pause := 100 * time.Millisecond
+	for try := 1; ; try++ {
+		err := p.look(ctx, endpoint, get)
+		switch clicksend.KindOf(err) {
+		case clicksend.ServerError, clicksend.Unanswered, clicksend.Unreadable, clicksend.NotSent:
+		default:
+			return err
+		}
+		if try == tries {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+			pause *= 2
+		case <-ctx.Done():
+			return err
+		}
 	}
 }
 

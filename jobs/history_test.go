@@ -104,26 +104,39 @@ func TestABusyProviderIsWaitedForAndABrokenOneProvesNothing(t *testing.T) {
 	r.sentOne(campaign.SMS, 250, now)
 	window := jobs.Window{From: now.Add(-time.Minute), To: now.Add(time.Minute)}
 	var pages atomic.Int32
-	second := func(status int) http.HandlerFunc {
+	second := func(times int32, stumble http.HandlerFunc) http.HandlerFunc {
 		pages.Store(0)
 		return func(w http.ResponseWriter, req *http.Request) {
-			if pages.Add(1) == 2 {
-				w.Header().Set("Retry-After", "0")
-				w.WriteHeader(status)
+			if n := pages.Add(1); n >= 2 && n < 2+times {
+				stumble(w, req)
 				return
 			}
 			r.sb.ServeHTTP(w, req)
 		}
 	}
-	r.front(second(http.StatusTooManyRequests))
-	look, met, err := r.look(campaign.SMS, window)
-	r.ok(err)
-	if !look.Complete || len(met) != 250 {
-		t.Errorf("busy: %+v, met %d", look, len(met))
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(code)
+		}
 	}
-	r.front(second(http.StatusInternalServerError))
-	if look, _, err = r.look(campaign.SMS, window); clicksend.KindOf(err) != clicksend.ServerError || look.Complete {
-		t.Errorf("broken: %+v, %v", look, err)
+	for name, stumble := range map[string]http.HandlerFunc{
+		"busy":    status(http.StatusTooManyRequests),
+		"broken":  status(http.StatusInternalServerError),
+		"cut off": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"http_code":200,"data":{"to`)) },
+		"reset":   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		r.front(second(2, stumble))
+		look, met, err := r.look(campaign.SMS, window)
+		r.ok(err)
+		if !look.Complete || len(met) != 250 {
+			t.Errorf("%s for a moment: %+v, met %d", name, look, len(met))
+		}
+	}
+	r.front(second(1000, status(http.StatusInternalServerError)))
+	look, _, err := r.look(campaign.SMS, window)
+	if clicksend.KindOf(err) != clicksend.ServerError || look.Complete {
+		t.Errorf("broken for good: %+v, %v", look, err)
 	}
 	r.front(nil)
 	broken := errors.New("broken")

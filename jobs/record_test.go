@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
+
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/internal/services"
 	"github.com/postrider/postrider/jobs"
@@ -89,5 +91,43 @@ func TestAWorkerThatMustEndLeavesTheAnswerToBeFoundOut(t *testing.T) {
 		r.ok(err)
 		return r.counts(c.ID).Unknown == 10
 	})
+	r.once(c.ID)
+}
+
+// asynq gives up a task whose time is over while its post is still under way,
+// and would let the process end with it.
+func TestAWorkerWaitsForPostsThatItsQueueHasGivenUp(t *testing.T) {
+	r := newRig(t, setup{})
+	c := r.begun(campaign.SMS, 10)
+	g := r.gate()
+	w := &jobs.Worker{Sender: r.sender, Redis: r.rdb, Log: r.log}
+	r.ok(w.Start(r.ctx))
+	d := r.dispatcher()
+	d.TaskTimeout = time.Second
+	_, err := d.Sweep(r.ctx)
+	r.ok(err)
+	<-g.arrived
+	retry := "asynq:{" + jobs.Queue(r.l.ID(), campaign.SMS) + "}:retry"
+	r.until("the queue gives the task up", func() bool {
+		n, err := r.rdb.ZCard(r.ctx, retry).Result()
+		r.ok(err)
+		return n == 1
+	})
+	ended := make(chan struct{})
+	go func() { w.Shutdown(); close(ended) }()
+	servers := asynq.NewInspectorFromRedisClient(r.rdb)
+	r.until("the queue's servers have ended", func() bool {
+		all, err := servers.Servers()
+		r.ok(err)
+		return len(all) == 0
+	})
+	select {
+	case <-ended:
+		t.Error("the worker ended with a post under way")
+	default:
+	}
+	g.release()
+	<-ended
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 10, Accepted: 10})
 	r.once(c.ID)
 }

@@ -2,12 +2,15 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/postrider/postrider/campaign"
@@ -113,6 +116,72 @@ func TestAClosedLedgerRefusesWrites(t *testing.T) {
 			t.Error("a write on a closed ledger succeeded")
 		} else if l.Kind() == "sqlite" && !errors.Is(err, ErrClosed) {
 			t.Errorf("got %v, want ErrClosed", err)
+		}
+	})
+}
+
+// An answer is worth keeping until the database is back; one that the database
+// refuses is not.
+func TestOnlyWhatTheDatabaseRefusesIsThereToStay(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		write := func(queries ...string) error {
+			return w.l.store.write(w.ctx, func(tx *tx) error {
+				for _, q := range queries {
+					if _, err := tx.exec.ExecContext(w.ctx, q); err != nil {
+						return fmt.Errorf("writing: %w", err)
+					}
+				}
+				return nil
+			})
+		}
+		lasting := map[string]error{
+			"a name that is taken":      write(`INSERT INTO ids (name, next) VALUES ('batch', 1)`),
+			"nothing in place of a row": write(`UPDATE ids SET next = NULL`),
+			"a refusal of ours":         campaign.Errorf(campaign.CodeConflict, "it is over"),
+		}
+		ended, cancel := context.WithCancel(w.ctx)
+		cancel()
+		passing := map[string]error{
+			"nothing":       nil,
+			"no more time":  w.l.store.write(ended, func(*tx) error { return nil }),
+			"another error": errors.New("the network is down"),
+		}
+		if w.l.Kind() == "postgres" {
+			passing["the server ends"] = write(`SELECT pg_terminate_backend(pg_backend_pid())`)
+			passing["no server"] = func() error {
+				conn, err := pgx.Connect(w.ctx, "postgres://nobody@127.0.0.1:1/none")
+				if err == nil {
+					return errors.Join(errors.New("there is one"), conn.Close(w.ctx))
+				}
+				return err
+			}()
+		} else {
+			passing["a full disk"] = write(`PRAGMA max_page_count = 1`, `CREATE TABLE scratch (b BLOB)`, `INSERT INTO scratch (b) VALUES (zeroblob(1000000))`)
+			other, err := sql.Open("sqlite", w.target)
+			w.ok(err)
+			defer other.Close()
+			conn, err := other.Conn(w.ctx)
+			w.ok(err)
+			defer conn.Close()
+			_, err = conn.ExecContext(w.ctx, `BEGIN IMMEDIATE`)
+			w.ok(err)
+			passing["a lock"] = func() error {
+				second, err := sql.Open("sqlite", w.target)
+				w.ok(err)
+				defer second.Close()
+				_, err = second.ExecContext(w.ctx, `UPDATE ids SET next = next`)
+				return err
+			}()
+		}
+		for name, err := range lasting {
+			if err == nil || !Lasting(err) {
+				t.Errorf("%s (%v) is taken for something that passes", name, err)
+			}
+		}
+		for name, err := range passing {
+			if (err == nil) != (name == "nothing") || Lasting(err) {
+				t.Errorf("%s (%v) is taken for something that stays", name, err)
+			}
 		}
 	})
 }
