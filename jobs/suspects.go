@@ -86,6 +86,7 @@ type candidate struct {
 	recipient int64
 	content   *campaign.Content
 	absent    bool // shown absent before
+	rival     bool // of an attempt that this look is not about
 }
 
 // unclaimed is a row that may speak of a member.
@@ -118,28 +119,33 @@ func (s *search) places(ctx context.Context) (*byDestination, error) {
 		seed: maphash.MakeSeed(), candidates: map[uint64][]candidate{}, rows: map[uint64][]unclaimed{},
 		ids: map[string]bool{}, ambiguous: map[*ledger.Suspect][]int64{},
 	}
+	return b, s.candidates(ctx, b, s.look.Suspects, false)
+}
+
+// candidates adds the members of attempts.
+func (s *search) candidates(ctx context.Context, b *byDestination, attempts []*ledger.Suspect, rivals bool) error {
 	campaigns := map[int64]*ledger.Campaign{}
-	for _, a := range s.look.Suspects {
+	for _, a := range attempts {
 		c := campaigns[a.Campaign]
 		if c == nil {
 			var err error
 			if c, err = s.r.Ledger.Campaign(ctx, a.Campaign); err != nil {
-				return nil, err
+				return err
 			}
 			campaigns[a.Campaign] = c
 		}
 		render, err := campaign.NewRenderer(&c.Content, c.Plan.Limits)
 		if err != nil {
-			return nil, fmt.Errorf("rendering campaign %d: %w", c.ID, err)
+			return fmt.Errorf("rendering campaign %d: %w", c.ID, err)
 		}
 		recipients, err := s.r.Ledger.SuspectRecipients(ctx, a)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range recipients {
 			m, err := render.Render(&recipients[i].Contact)
 			if err != nil {
-				return nil, fmt.Errorf("rendering campaign %d: %w", c.ID, err)
+				return fmt.Errorf("rendering campaign %d: %w", c.ID, err)
 			}
 			to := destination(&m)
 			if to == "" {
@@ -148,10 +154,10 @@ func (s *search) places(ctx context.Context) (*byDestination, error) {
 			id := recipients[i].ID
 			_, open := slices.BinarySearch(a.Unresolved, id)
 			key := b.key(to)
-			b.candidates[key] = append(b.candidates[key], candidate{suspect: a, recipient: id, content: &c.Content, absent: !open})
+			b.candidates[key] = append(b.candidates[key], candidate{suspect: a, recipient: id, content: &c.Content, absent: !open, rival: rivals})
 		}
 	}
-	return b, nil
+	return nil
 }
 
 func (b *byDestination) key(destination string) uint64 { return maphash.String(b.seed, destination) }
@@ -162,16 +168,38 @@ func recordDestination(rec *clicksend.Record) string {
 }
 
 // matchPlaces decides, after a look that saw every row, what the rows without a
-// reference say. Rows of messages that the ledger knows already are not meant.
+// reference say. A row whose message id the ledger knows from an answer is that
+// member's and nobody else's: the answer may have named it without saying what
+// became of it. A row that may be of an attempt under way, which this look is
+// not about, decides nothing: its answer will tell.
 func (s *search) matchPlaces(ctx context.Context) error {
 	b := s.byPlace
 	if len(b.ids) > 0 {
+		// First these, then the answers: an attempt that is answered meanwhile is
+		// among the ones or the others.
+		rivals, err := s.r.Ledger.Rivals(ctx, s.look)
+		if err == nil {
+			err = s.candidates(ctx, b, rivals, true)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errLedger, err)
+		}
 		known, err := s.r.Ledger.KnownMessages(ctx, s.look.LookDue, time.Time{}, b.ids)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errLedger, err)
 		}
 		for key, rows := range b.rows {
-			b.rows[key] = slices.DeleteFunc(rows, func(u unclaimed) bool { return known[u.rec.MessageID] })
+			b.rows[key] = slices.DeleteFunc(rows, func(u unclaimed) bool {
+				whose, ours := known[u.rec.MessageID]
+				b.candidates[key] = slices.DeleteFunc(b.candidates[key], func(c candidate) bool {
+					named := ours && c.suspect.Attempt == whose.Attempt && c.recipient == whose.Recipient
+					if named {
+						s.find(c.suspect, c.recipient, &u.rec)
+					}
+					return named
+				})
+				return ours
+			})
 		}
 	}
 	for key, rows := range b.rows {
@@ -190,17 +218,28 @@ func (s *search) matchPlaces(ctx context.Context) error {
 // member when it may be no other's; where as many rows as members fit each other
 // in every way, it does not matter which is whose. Everything else is ambiguous.
 func (s *search) matchPlace(all []candidate, rows []unclaimed) {
-	var open, late []candidate
+	var open, late, rivals []candidate
 	for _, c := range all {
-		if c.absent {
+		switch {
+		case c.rival:
+			rivals = append(rivals, c)
+		case c.absent:
 			late = append(late, c)
-		} else {
+		default:
 			open = append(open, c)
 		}
 	}
 	taken := make([]bool, len(rows))
 	fits := make([][]int, len(open)) // rows by candidate
-	users := make([]int, len(rows))  // candidates by row
+	users := make([]int, len(rows))  // candidates by row, rivals among them
+	for _, c := range rivals {
+		for j := range rows {
+			if c.fits(&rows[j]) {
+				users[j]++
+				taken[j] = true
+			}
+		}
+	}
 	for i, c := range open {
 		for j := range rows {
 			if c.fits(&rows[j]) {
