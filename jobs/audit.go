@@ -344,7 +344,7 @@ func (k *comparison) compare(ctx context.Context) error {
 		}
 		for _, rows := range k.left {
 			for _, u := range rows {
-				u.known = known[u.rec.MessageID]
+				_, u.known = known[u.rec.MessageID]
 			}
 		}
 	}

@@ -16,13 +16,20 @@ import (
 	"github.com/postrider/postrider/ledger"
 )
 
+// HistoryReader is the account at the provider whose history is read; a
+// *Provider is one.
+type HistoryReader interface {
+	Identity(ctx context.Context) (ledger.Provider, error)
+	History(ctx context.Context, c campaign.Channel, windows []Window, each func(page []clicksend.Record) error) (Look, error)
+}
+
 // Reconciler finds out what became of attempts whose answer is not known: it
 // reads the provider's history, and the ledger turns what stands there, or
 // provably does not, into outcomes. It holds nothing between looks, so any
 // number may run anywhere.
 type Reconciler struct {
 	Ledger   *ledger.Ledger
-	Provider *Provider
+	Provider HistoryReader
 	Log      *slog.Logger
 
 	// Name tells this worker from every other.

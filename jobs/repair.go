@@ -288,7 +288,7 @@ func (a *adopting) matchPlaces(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errLedger, err)
 	}
 	for place, rows := range a.rows {
-		a.rows[place] = slices.DeleteFunc(rows, func(u unclaimed) bool { return known[u.rec.MessageID] })
+		a.rows[place] = slices.DeleteFunc(rows, func(u unclaimed) bool { _, ours := known[u.rec.MessageID]; return ours })
 	}
 	open := map[uint64][]openRecipient{}
 	err = a.eachOpen(ctx, func(c *ledger.Campaign, recipient int64, place uint64) {
@@ -318,7 +318,7 @@ func (a *adopting) matchPlaces(ctx context.Context) error {
 			u, c := &rows[j], members[i].campaign
 			return (u.rec.Date == 0 || !u.at.Before(c.Created.Add(-margin))) && printedAlike(&c.Content, &u.rec)
 		}
-		whose, _ := pairUp(len(members), rows, may)
+		whose, _ := pairUp(len(members), rows, may, nil)
 		for i, j := range whose {
 			switch j {
 			case nobodys:

@@ -125,24 +125,9 @@ type job struct {
 // prepare renders the batch, uploads its files and waits for the rate budget.
 // On an error the batch goes back to the ledger for wait.
 func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.Duration, error) {
-	j := &job{content: &claim.Campaign.Content, tries: claim.Tries}
-	r, err := campaign.NewRenderer(j.content, claim.Campaign.Plan.Limits)
+	j, err := s.render(claim)
 	if err != nil {
-		return nil, 0, &pauseError{"plan: what was approved cannot be rendered any more: " + err.Error()}
-	}
-	number := claim.Attempts + 1
-	for i := range claim.Recipients {
-		rc := &claim.Recipients[i]
-		m, err := r.Render(&rc.Contact)
-		if err != nil {
-			return nil, 0, &pauseError{"plan: what was approved cannot be rendered any more: " + err.Error()}
-		}
-		m.FileKey = claim.FileKey
-		ref := campaign.Reference{Ledger: s.Ledger.ID(), Recipient: rc.ID, Attempt: number}
-		j.messages = append(j.messages, outgoing{recipient: rc.ID, reference: ref.String(), message: m, quoted: rc.Quoted})
-	}
-	if len(j.messages) == 0 {
-		return nil, 0, errNobody
+		return nil, 0, err
 	}
 	// An upload may take as long as a post, and waits for a budget of its own.
 	uploadCtx, cancel := context.WithTimeout(ctx, s.patience()+s.httpTimeout())
@@ -164,6 +149,30 @@ func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.D
 	}
 	j.permit = time.Now()
 	return j, 0, nil
+}
+
+// render writes the messages of a batch, with their references.
+func (s *Sender) render(claim *ledger.Claim) (*job, error) {
+	j := &job{content: &claim.Campaign.Content, tries: claim.Tries}
+	r, err := campaign.NewRenderer(j.content, claim.Campaign.Plan.Limits)
+	if err != nil {
+		return nil, &pauseError{"plan: what was approved cannot be rendered any more: " + err.Error()}
+	}
+	number := claim.Attempts + 1
+	for i := range claim.Recipients {
+		rc := &claim.Recipients[i]
+		m, err := r.Render(&rc.Contact)
+		if err != nil {
+			return nil, &pauseError{"plan: what was approved cannot be rendered any more: " + err.Error()}
+		}
+		m.FileKey = claim.FileKey
+		ref := campaign.Reference{Ledger: s.Ledger.ID(), Recipient: rc.ID, Attempt: number}
+		j.messages = append(j.messages, outgoing{recipient: rc.ID, reference: ref.String(), message: m, quoted: rc.Quoted})
+	}
+	if len(j.messages) == 0 {
+		return nil, errNobody
+	}
+	return j, nil
 }
 
 // permitLife is how long a permit of the rate budget is good for. Workers that

@@ -86,6 +86,7 @@ type candidate struct {
 	recipient int64
 	content   *campaign.Content
 	absent    bool // shown absent before
+	rival     bool // of an attempt that this look is not about
 }
 
 // unclaimed is a row that may speak of a member.
@@ -118,28 +119,33 @@ func (s *search) places(ctx context.Context) (*byDestination, error) {
 		seed: maphash.MakeSeed(), candidates: map[uint64][]candidate{}, rows: map[uint64][]unclaimed{},
 		ids: map[string]bool{}, ambiguous: map[*ledger.Suspect][]int64{},
 	}
+	return b, s.candidates(ctx, b, s.look.Suspects, false)
+}
+
+// candidates adds the members of attempts.
+func (s *search) candidates(ctx context.Context, b *byDestination, attempts []*ledger.Suspect, rivals bool) error {
 	campaigns := map[int64]*ledger.Campaign{}
-	for _, a := range s.look.Suspects {
+	for _, a := range attempts {
 		c := campaigns[a.Campaign]
 		if c == nil {
 			var err error
 			if c, err = s.r.Ledger.Campaign(ctx, a.Campaign); err != nil {
-				return nil, err
+				return err
 			}
 			campaigns[a.Campaign] = c
 		}
 		render, err := campaign.NewRenderer(&c.Content, c.Plan.Limits)
 		if err != nil {
-			return nil, fmt.Errorf("rendering campaign %d: %w", c.ID, err)
+			return fmt.Errorf("rendering campaign %d: %w", c.ID, err)
 		}
 		recipients, err := s.r.Ledger.SuspectRecipients(ctx, a)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range recipients {
 			m, err := render.Render(&recipients[i].Contact)
 			if err != nil {
-				return nil, fmt.Errorf("rendering campaign %d: %w", c.ID, err)
+				return fmt.Errorf("rendering campaign %d: %w", c.ID, err)
 			}
 			to := destination(&m)
 			if to == "" {
@@ -148,10 +154,10 @@ func (s *search) places(ctx context.Context) (*byDestination, error) {
 			id := recipients[i].ID
 			_, open := slices.BinarySearch(a.Unresolved, id)
 			key := b.key(to)
-			b.candidates[key] = append(b.candidates[key], candidate{suspect: a, recipient: id, content: &c.Content, absent: !open})
+			b.candidates[key] = append(b.candidates[key], candidate{suspect: a, recipient: id, content: &c.Content, absent: !open, rival: rivals})
 		}
 	}
-	return b, nil
+	return nil
 }
 
 func (b *byDestination) key(destination string) uint64 { return maphash.String(b.seed, destination) }
@@ -162,16 +168,38 @@ func recordDestination(rec *clicksend.Record) string {
 }
 
 // matchPlaces decides, after a look that saw every row, what the rows without a
-// reference say. Rows of messages that the ledger knows already are not meant.
+// reference say. A row whose message id the ledger knows from an answer is that
+// member's and nobody else's: the answer may have named it without saying what
+// became of it. A row that may be of an attempt under way, which this look is
+// not about, decides nothing: its answer will tell.
 func (s *search) matchPlaces(ctx context.Context) error {
 	b := s.byPlace
 	if len(b.ids) > 0 {
+		// First these, then the answers: an attempt that is answered meanwhile is
+		// among the ones or the others.
+		rivals, err := s.r.Ledger.Rivals(ctx, s.look)
+		if err == nil {
+			err = s.candidates(ctx, b, rivals, true)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errLedger, err)
+		}
 		known, err := s.r.Ledger.KnownMessages(ctx, s.look.LookDue, time.Time{}, b.ids)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errLedger, err)
 		}
 		for key, rows := range b.rows {
-			b.rows[key] = slices.DeleteFunc(rows, func(u unclaimed) bool { return known[u.rec.MessageID] })
+			b.rows[key] = slices.DeleteFunc(rows, func(u unclaimed) bool {
+				whose, ours := known[u.rec.MessageID]
+				b.candidates[key] = slices.DeleteFunc(b.candidates[key], func(c candidate) bool {
+					named := ours && c.suspect.Attempt == whose.Attempt && c.recipient == whose.Recipient
+					if named {
+						s.find(c.suspect, c.recipient, &u.rec)
+					}
+					return named
+				})
+				return ours
+			})
 		}
 	}
 	for key, rows := range b.rows {
@@ -188,15 +216,25 @@ func (s *search) matchPlaces(ctx context.Context) error {
 
 // matchPlace decides for the candidates of one destination.
 func (s *search) matchPlace(all []candidate, rows []unclaimed) {
-	var open, late []candidate
+	var open, late, rivals []candidate
 	for _, c := range all {
-		if c.absent {
+		switch {
+		case c.rival:
+			rivals = append(rivals, c)
+		case c.absent:
 			late = append(late, c)
-		} else {
+		default:
 			open = append(open, c)
 		}
 	}
-	whose, taken := pairUp(len(open), rows, func(i, j int) bool { return open[i].fits(&rows[j]) })
+	whose, taken := pairUp(len(open), rows, func(i, j int) bool { return open[i].fits(&rows[j]) }, func(j int) (n int) {
+		for _, c := range rivals {
+			if c.fits(&rows[j]) {
+				n++
+			}
+		}
+		return n
+	})
 	for i, c := range open {
 		switch j := whose[i]; j {
 		case nobodys: // absent
@@ -232,12 +270,19 @@ const (
 // pairUp finds the row of each of n members of one destination. A row belongs to
 // a member when it may be no other's; where as many rows as members fit each
 // other in every way, it does not matter which is whose. Everything else is
-// unclear. taken tells the rows that may be somebody's.
-func pairUp(n int, rows []unclaimed, may func(member, row int) bool) (whose []int, taken []bool) {
+// unclear. taken tells the rows that may be somebody's. rivals, when not nil, is
+// how many others may have a row, who are not being sought.
+func pairUp(n int, rows []unclaimed, may func(member, row int) bool, rivals func(row int) int) (whose []int, taken []bool) {
 	taken = make([]bool, len(rows))
 	whose = make([]int, n)
 	fits := make([][]int, n)        // rows by member
-	users := make([]int, len(rows)) // members by row
+	users := make([]int, len(rows)) // members and rivals by row
+	for j := range rows {
+		if rivals != nil {
+			users[j] = rivals(j)
+			taken[j] = users[j] > 0
+		}
+	}
 	for i := range n {
 		for j := range rows {
 			if may(i, j) {

@@ -36,8 +36,9 @@ type Suspect struct {
 	Due   bool
 	Looks int // how often history was read for it in vain
 
-	tries int
-	state int
+	tries       int
+	state       int
+	settlesFrom time.Time
 }
 
 // Look is one reading of a channel's history that one worker has taken on.
@@ -132,13 +133,43 @@ func (l *Ledger) BeginLook(ctx context.Context, d LookDue, settle, lease time.Du
 
 // suspects reads the attempts of a channel that a look may find something of.
 func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle time.Duration) ([]*Suspect, error) {
-	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.started_at, a.deadline, a.state, a.unresolved, a.absent, a.looks, a.settles_from, b.tries
-		FROM attempts a JOIN batches b ON b.id = a.batch_id
-		WHERE (a.unresolved IS NOT NULL OR a.absent IS NOT NULL) AND a.state IN (1, 3)
-		  AND a.provider_url = $1 AND a.provider_user = $2 AND a.channel = $3 ORDER BY a.id`,
-		d.Provider.URL, d.Provider.User, string(d.Channel))
+	all, err := l.attemptsAs(ctx, d, `a.unresolved, a.absent`, `(a.unresolved IS NOT NULL OR a.absent IS NOT NULL) AND a.state IN (1, 3)`)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is to be found out: %w", err)
+	}
+	for _, s := range all {
+		s.Due = !s.settlesFrom.Add(settle).After(now) && (len(s.Unresolved) > 0 || s.Looks < lateLooks)
+		// A message that is held may show only when it is let go.
+		s.Due = s.Due && !s.Held.Add(settle).After(now)
+	}
+	return all, nil
+}
+
+// Rivals are the attempts on the channel that a look is not about and of which
+// rows in history may speak all the same: those under way, and those that became
+// unknown since it began.
+func (l *Ledger) Rivals(ctx context.Context, k *Look) ([]*Suspect, error) {
+	all, err := l.attemptsAs(ctx, k.LookDue, `CASE a.state WHEN 0 THEN a.members ELSE a.unresolved END, NULL`, `(a.state = 0 OR a.unresolved IS NOT NULL AND a.state IN (1, 3))`)
+	if err != nil {
+		return nil, fmt.Errorf("reading attempts under way: %w", err)
+	}
+	sought := map[int64]bool{}
+	for _, s := range k.Suspects {
+		sought[s.Attempt] = true
+	}
+	return slices.DeleteFunc(all, func(s *Suspect) bool { return sought[s.Attempt] }), nil
+}
+
+// attemptsAs reads attempts on a channel that meet a condition, in the order of
+// their ids; members are the columns with those to be found out and those shown
+// absent.
+func (l *Ledger) attemptsAs(ctx context.Context, d LookDue, members, condition string) ([]*Suspect, error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT a.id, a.batch_id, a.campaign_id, a.number, a.started_at, a.deadline, a.state, a.looks, a.settles_from, b.tries, `+members+`
+		FROM attempts a JOIN batches b ON b.id = a.batch_id
+		WHERE `+condition+` AND a.provider_url = $1 AND a.provider_user = $2 AND a.channel = $3 ORDER BY a.id`,
+		d.Provider.URL, d.Provider.User, string(d.Channel))
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	var all []*Suspect
@@ -148,7 +179,7 @@ func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle 
 			started, deadline, from int64
 			unresolved, absent      []byte
 		)
-		err := rows.Scan(&s.Attempt, &s.Batch, &s.Campaign, &s.Number, &started, &deadline, &s.state, &unresolved, &absent, &s.Looks, &from, &s.tries)
+		err := rows.Scan(&s.Attempt, &s.Batch, &s.Campaign, &s.Number, &started, &deadline, &s.state, &s.Looks, &from, &s.tries, &unresolved, &absent)
 		if err == nil {
 			s.Unresolved, err = decodeMembers(unresolved)
 		}
@@ -156,14 +187,13 @@ func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle 
 			s.Absent, err = decodeMembers(absent)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading what is to be found out: %w", err)
+			return nil, err
 		}
-		s.Started, s.Deadline = fromMillis(started), fromMillis(deadline)
-		s.Due = !fromMillis(from).Add(settle).After(now) && (len(s.Unresolved) > 0 || s.Looks < lateLooks)
+		s.Started, s.Deadline, s.settlesFrom = fromMillis(started), fromMillis(deadline), fromMillis(from)
 		all = append(all, &s)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading what is to be found out: %w", err)
+		return nil, err
 	}
 	held := map[int64]time.Time{}
 	for _, s := range all {
@@ -179,8 +209,6 @@ func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle 
 			held[s.Campaign] = at
 		}
 		s.Held = at
-		// A message that is held may show only when it is let go.
-		s.Due = s.Due && !at.Add(settle).After(now)
 	}
 	return all, nil
 }
@@ -468,10 +496,18 @@ func (l *Ledger) SuspectRecipients(ctx context.Context, s *Suspect) ([]Recipient
 	return all, nil
 }
 
-// KnownMessages returns those of the provider's ids that the ledger holds a
-// message for already, among the attempts on a channel that began since.
-func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, ids map[string]bool) (map[string]bool, error) {
-	known := map[string]bool{}
+// KnownMessage is whose message the ledger knows one of the provider's ids to
+// be. It is not said what became of it: an answer may bear the id of a message
+// of which it does not know that itself.
+type KnownMessage struct {
+	Attempt   int64
+	Recipient int64
+}
+
+// KnownMessages returns those of the provider's ids that the ledger holds
+// already, among the attempts on a channel that began since.
+func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, ids map[string]bool) (map[string]KnownMessage, error) {
+	known := map[string]KnownMessage{}
 	rows, err := l.store.read().QueryContext(ctx, `SELECT id, members, answer FROM attempts
 		WHERE answer IS NOT NULL AND channel = $1 AND started_at >= $2`, string(d.Channel), since.UnixMilli())
 	if err != nil {
@@ -490,9 +526,9 @@ func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, 
 		if err != nil {
 			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
 		}
-		err = unpackAnswer(answer, members, func(_ int64, s Said) {
+		err = unpackAnswer(answer, members, func(recipient int64, s Said) {
 			if ids[s.ProviderID] {
-				known[s.ProviderID] = true
+				known[s.ProviderID] = KnownMessage{attempt, recipient}
 			}
 		})
 		if err != nil {
@@ -502,19 +538,22 @@ func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, 
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("reading answers: %w", err)
 	}
-	single, err := l.store.read().QueryContext(ctx, `SELECT m.provider_id FROM messages m JOIN attempts a ON a.id = m.attempt_id
+	single, err := l.store.read().QueryContext(ctx, `SELECT m.provider_id, m.attempt_id, m.recipient_id FROM messages m JOIN attempts a ON a.id = m.attempt_id
 		WHERE a.channel = $1 AND a.started_at >= $2`, string(d.Channel), since.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
 	}
 	defer single.Close()
 	for single.Next() {
-		var id string
-		if err := single.Scan(&id); err != nil {
+		var (
+			id string
+			k  KnownMessage
+		)
+		if err := single.Scan(&id, &k.Attempt, &k.Recipient); err != nil {
 			return nil, fmt.Errorf("reading messages: %w", err)
 		}
 		if ids[id] {
-			known[id] = true
+			known[id] = k
 		}
 	}
 	return known, single.Err()

@@ -1,0 +1,6 @@
+//go:build race
+
+package jobs
+
+// raceDetector says that the tests were built with it.
+const raceDetector = true
