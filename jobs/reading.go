@@ -339,9 +339,10 @@ func (r *reading) proves() bool {
 }
 
 // agrees says that two readings met the same rows, each of them once. A list
-// that counts rows and shows none is out of order, however often it does so.
+// that shows no row and does not say that it has none is out of order, however
+// often it does so: an answer without data must not send to everybody again.
 func (r *reading) agrees(before *reading) bool {
-	whole := func(r *reading) bool { return !r.stopped && r.clean() && (r.seen.Len() > 0 || r.most <= 0) }
+	whole := func(r *reading) bool { return !r.stopped && r.clean() && r.seen.Len() > 0 }
 	return whole(r) && whole(before) && r.seen.Len() == before.seen.Len() && r.sum == before.sum
 }
 
@@ -356,6 +357,8 @@ func (r *reading) doubt() string {
 	switch {
 	case r.nameless > 0:
 		return "the provider's history has rows without a message id"
+	case r.most == notSaid && r.seen.Len() == 0:
+		return "the provider's history shows nothing, and does not say that there is nothing"
 	case r.least != r.most:
 		return "the provider's history changed while it was read"
 	case !r.stopped && r.most != notSaid && r.seen.Len() != r.most:

@@ -125,8 +125,12 @@ func TestALateRowIsADuplicateAndStopsResends(t *testing.T) {
 // While history cannot be read, or is another account's, nothing is guessed.
 func TestNothingIsGuessedWhileHistoryCannotBeRead(t *testing.T) {
 	for name, front := range map[string]func(r *rig, w http.ResponseWriter) bool{
-		"500":     func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true },
-		"401":     func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return true },
+		"500": func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusInternalServerError); return true },
+		"401": func(_ *rig, w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return true },
+		"no data": func(_ *rig, w http.ResponseWriter) bool {
+			fmt.Fprint(w, `{"http_code":200,"response_code":"SUCCESS","data":[]}`)
+			return true
+		},
 		"no JSON": func(_ *rig, w http.ResponseWriter) bool { fmt.Fprint(w, "<html>maintenance</html>"); return true },
 		"lying total": func(_ *rig, w http.ResponseWriter) bool {
 			fmt.Fprint(w, `{"http_code":200,"response_code":"SUCCESS","data":{"total":7,"per_page":100,"current_page":1,"last_page":1,"data":[]}}`)
