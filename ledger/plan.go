@@ -341,7 +341,8 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 		return 0, 0, err
 	}
 	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns
-		WHERE lease_until <= $1 AND (state IN ('draft', 'quoted') OR state = 'failed' AND reason = $2)`, now.UnixMilli(), discardReason)
+		WHERE lease_until <= $1 AND (state IN ('draft', 'quoted') OR state = 'failed' AND reason = $2)
+		  AND EXISTS (SELECT 1 FROM ledger WHERE quarantine = '' OR campaigns.created_at > quarantined_at)`, now.UnixMilli(), discardReason)
 	if err != nil {
 		return 0, 0, fmt.Errorf("looking for half plans: %w", err)
 	}

@@ -162,3 +162,27 @@ func TestACampaignApprovedAfterTheCopyIsNotDiscarded(t *testing.T) {
 		w.check(c.ID)
 	})
 }
+
+// What was priced when the ledger was copied may have been approved and sent
+// since: it is not discarded before history has told.
+func TestNothingPricedIsDiscardedInQuarantine(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		old := w.draft(2)
+		w.quoted(old)
+		w.clock.advance(time.Hour)
+		w.ok(w.l.SetQuarantine(w.ctx, "of a test"))
+		w.clock.advance(time.Second)
+		fresh := w.draft(2)
+		w.quoted(fresh)
+		w.clock.advance(time.Hour)
+		n, _, err := w.l.DiscardHalfPlans(w.ctx)
+		w.ok(err)
+		w.equal(n, 1)
+		w.state(old.ID, campaign.Quoted)
+		_, err = w.l.LiftQuarantine(w.ctx)
+		w.ok(err)
+		n, _, err = w.l.DiscardHalfPlans(w.ctx)
+		w.ok(err)
+		w.equal(n, 1)
+	})
+}
