@@ -94,6 +94,9 @@ func (l *Ledger) Assume(ctx context.Context, campaignID, attempt int64, sent boo
 					gone[id] = true
 				}
 				err = l.returnToPending(ctx, tx, a, gone, 0, 0, now)
+				if err == nil {
+					err = lookAgain(ctx, tx, a, now)
+				}
 			}
 			if err != nil {
 				return err
@@ -116,6 +119,16 @@ func (l *Ledger) Assume(ctx context.Context, campaignID, attempt int64, sent boo
 		return 0, campaign.Errorf(campaign.CodeConflict, "nothing of campaign %d is unknown that could be decided: `postrider campaign unknown %d` shows it", campaignID, campaignID)
 	}
 	return n, nil
+}
+
+// lookAgain lets history be read for late evidence of an attempt from now on,
+// however often it was read in vain before: a person may have been wrong.
+func lookAgain(ctx context.Context, tx *tx, a *evidenced, now int64) error {
+	_, err := tx.exec.ExecContext(ctx, `UPDATE attempts SET looks = 0, settles_from = $1 WHERE id = $2`, now, a.id)
+	if err != nil {
+		return fmt.Errorf("putting off the next look at attempt %d: %w", a.id, err)
+	}
+	return nil
 }
 
 // assumedStatus is the status of messages of which a person said that they were sent.
@@ -165,7 +178,7 @@ func (l *Ledger) RetryRejected(ctx context.Context, id int64, code, actor string
 			if err := setRecipients(ctx, tx, members, campaign.Pending, "", campaign.Rejected); err != nil {
 				return err
 			}
-			c := child{parent: batch, members: members, dueAt: now}
+			c := child{parent: batch, members: members, dueAt: now, afresh: true}
 			if err := l.childBatch(ctx, tx, c); err != nil {
 				return err
 			}
@@ -259,11 +272,14 @@ func (l *Ledger) LookProblem(ctx context.Context, c *Campaign) (string, error) {
 }
 
 // PauseStopped pauses campaigns that wait for nothing but resends that are
-// stopped, so that whoever waits for them learns why. It returns their ids.
+// stopped, so that whoever waits for them learns why. Whom history was read for
+// three times in vain are not waited for: they may stay unknown until a person
+// decides. It returns the ids of the campaigns.
 func (l *Ledger) PauseStopped(ctx context.Context) ([]int64, error) {
 	const waiting = `c.state = 'sending' AND h.stopped <> ''
 		AND EXISTS (SELECT 1 FROM batches b WHERE b.campaign_id = c.id AND b.state <> 2)
-		AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.campaign_id = c.id AND (b.state <> 2 AND b.resend = 0 OR b.state = 1 OR b.unknown > 0))`
+		AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.campaign_id = c.id AND (b.state <> 2 AND b.resend = 0 OR b.state = 1))
+		AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.campaign_id = c.id AND a.unresolved IS NOT NULL AND a.state IN (1, 3) AND a.looks < 3)`
 	const from = ` FROM campaigns c JOIN channels h ON h.provider_url = c.provider_url AND h.provider_user = c.provider_user AND h.channel = c.channel WHERE `
 	rows, err := l.store.read().QueryContext(ctx, `SELECT c.id`+from+waiting)
 	if err != nil {

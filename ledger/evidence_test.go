@@ -439,3 +439,87 @@ func TestKnownMessagesAreToldFromOthers(t *testing.T) {
 		w.equal(slices.Clone(ids), b.Members)
 	})
 }
+
+// Somebody decided after history had been read in vain for long: whether that
+// was right is looked for all the same.
+func TestADecisionByHandIsLookedAfter(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(2, 2)
+		a := w.lost()
+		for range lateLooks + 1 {
+			w.clock.advance(20 * settle)
+			w.end(w.look(), false, nil)
+		}
+		_, err := w.l.Assume(w.ctx, c.ID, a.ID, false, "ann")
+		w.ok(err)
+		w.answered(w.nextAttempt(), accepted)
+		w.state(c.ID, campaign.Completed)
+		w.clock.advance(settle)
+		k := w.look()
+		w.equal(k.Suspects[0].Due, true)
+		w.equal(w.apply(shown(a, a.Members...)), Applied{Late: 2, Duplicates: 2})
+		w.end(k, true, nil)
+		w.check(c.ID)
+	})
+}
+
+// Who may stay unknown for ever does not keep a campaign from saying that its
+// resends are stopped.
+func TestStoppedResendsPauseBesideWhatCannotBeFoundOut(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(6, 2)
+		a := w.lost()
+		w.clock.advance(settle)
+		w.equal(w.end(w.look(), true, nil), 2)
+		var first []*Attempt
+		var resend *Attempt
+		for range 3 {
+			if b := w.nextAttempt(); b.claim.Resend {
+				resend = b
+			} else {
+				first = append(first, b)
+			}
+		}
+		w.answered(resend, accepted)
+		w.equal(w.apply(shown(a, a.Members...)), Applied{Late: 2, Duplicates: 2})
+		for _, b := range first {
+			w.ok(w.l.CloseUnknown(w.ctx, b, "no answer"))
+		}
+		var paused []int64
+		for range lateLooks {
+			w.equal(len(paused), 0)
+			w.clock.advance(20 * settle)
+			w.end(w.look(), true, func(l *Looked) {
+				if l.Suspect.Attempt == first[0].ID {
+					l.Ambiguous = first[0].Members
+				}
+			})
+			var err error
+			paused, err = w.l.PauseStopped(w.ctx)
+			w.ok(err)
+		}
+		w.equal(w.counts(c.ID), Counts{Total: 6, Accepted: 2, Unknown: 2, Pending: 2})
+		w.equal(paused, []int64{c.ID})
+		w.check(c.ID)
+	})
+}
+
+// Who was refused for good after many refusals that pass gets as many again on
+// demand.
+func TestARetryOnDemandForgetsThePassingRefusals(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(2, 2)
+		for range 3 { // MaxTries of end
+			w.answered(w.nextAttempt(), func(int) Outcome {
+				return Outcome{State: campaign.Unknown, Reason: "THROTTLED", Status: "THROTTLED"}
+			})
+			w.clock.advance(settle)
+			w.equal(w.end(w.look(), true, nil), 2)
+		}
+		w.state(c.ID, campaign.Completed)
+		_, err := w.l.RetryRejected(w.ctx, c.ID, "THROTTLED", "ann")
+		w.ok(err)
+		a := w.nextAttempt()
+		w.equal([]any{a.Number, a.claim.Tries, a.claim.Resend}, []any{4, 0, true})
+	})
+}
