@@ -568,7 +568,8 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 	switch {
 	case stopped == "" && o.afterDuplicates:
 		return campaign.Errorf(campaign.CodeConflict, "no resends on %s are stopped: leave --after-duplicates out", c.Channel)
-	case o.afterDuplicates && c.State == campaign.Sending: // only its resends wait
+	case o.afterDuplicates && c.State != campaign.Paused:
+		// Only resends wait; the duplicates may have shown when it had ended.
 	case c.State != campaign.Paused:
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume", c.ID, c.State)
 	case stopped != "" && c.Reason == stopped && !o.afterDuplicates:

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/ledger"
 )
 
 // numbers is a file of n people with a phone.
@@ -73,6 +77,38 @@ func TestAnOperatorDecidesWhereHistoryCannotTell(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Duplicates show, as a rule, when their campaign has long ended. The command
+// that status names lets the channel's resends go all the same.
+func TestResendsAreAllowedAgainThroughACampaignThatHasEnded(t *testing.T) {
+	t.Parallel()
+	s := newShell(t).with("POSTRIDER_SETTLE=0s")
+	p := s.provider(sandbox.Options{Throttle: -1, Faults: sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{"POST /sms/send"}}})
+	s.noHistory.Store(true)
+	s.file("people.csv", numbers(3))
+	s.run("send", "--channel", "sms", "--to", "people.csv", "--name", "sale", "--body", "hello", "--yes").exits(exitStopped)
+	s.run("campaign", "pause", "sale").exits(exitDone)
+	s.run("campaign", "unknown", "sale", "--assume", "not-sent", "--yes").exits(exitDone)
+	s.run("campaign", "resume", "sale", "--wait").exits(exitDone).says("is completed")
+	if st := p.Stats(); st.Again != 3 {
+		t.Fatalf("%d were sent to again, want 3", st.Again)
+	}
+	l, err := ledger.Open(t.Context(), filepath.Join(s.dir, "data", "postrider.db"), ledger.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := ledger.Finding{Attempt: 1, Outcome: ledger.Outcome{Recipient: 1, State: campaign.Accepted, Status: "Sent", ProviderID: "late"}}
+	got, err := l.ApplyEvidence(t.Context(), ledger.FromHistory, []ledger.Finding{late})
+	if err := errors.Join(err, l.Close()); err != nil || got.Duplicates != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	s.run("campaign", "status", "sale").exits(exitDone).says("is completed", "1  messages too many", "campaign resume 1 --after-duplicates")
+	s.run("campaign", "resume", "sale").exits(exitFailed).warns("nothing to resume")
+	s.run("campaign", "resume", "sale", "--after-duplicates").exits(exitDone).says("is completed")
+	s.run("campaign", "status", "sale").exits(exitDone).hides("resends wait")
+	s.run("campaign", "report", "sale").exits(exitDone).says("resends are allowed again")
+	s.run("campaign", "resume", "sale", "--after-duplicates").exits(exitFailed).warns("leave --after-duplicates out")
 }
 
 func TestRefusedRecipientsAreTriedAgainOnDemand(t *testing.T) {
