@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -225,8 +226,12 @@ func (s *search) row(ctx context.Context, rec *clicksend.Record) error {
 }
 
 func (s *search) find(suspect *ledger.Suspect, recipient int64, rec *clicksend.Record) {
-	s.findings = append(s.findings, finding(suspect.Attempt, recipient, rec))
-	if suspect.Due {
+	f := finding(suspect.Attempt, recipient, rec)
+	s.findings = append(s.findings, f)
+	// Of whoever was shown absent only a message that was accepted is news: one
+	// that failed is met at every look, and must not put the others off for ever.
+	_, open := slices.BinarySearch(suspect.Unresolved, recipient)
+	if suspect.Due && (open || f.State == campaign.Accepted) {
 		s.found[suspect]++
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/clicksend/sandbox"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
@@ -281,4 +283,48 @@ func TestALookIsGivenBackWhenTheWorkerStops(t *testing.T) {
 	r.front(nil)
 	r.ok(r.finder().Reconcile(r.ctx, due))
 	r.equal(r.counts(c.ID), ledger.Counts{Total: 20, Accepted: 20})
+}
+
+// shelfOf is a history of the rows that it holds.
+type shelfOf struct {
+	account ledger.Provider
+	rows    []clicksend.Record
+}
+
+func (s *shelfOf) Identity(context.Context) (ledger.Provider, error) { return s.account, nil }
+
+func (s *shelfOf) History(_ context.Context, _ campaign.Channel, _ []jobs.Window, each func([]clicksend.Record) error) (jobs.Look, error) {
+	return jobs.Look{Complete: true}, each(slices.Clone(s.rows))
+}
+
+// A failed message of somebody who was shown absent is met again at every look.
+// It is no reason to wait for the others.
+func TestAFailedMessageOfSomebodyAbsentDoesNotPutTheOthersOffForEver(t *testing.T) {
+	r := newRig(t, setup{})
+	r.settle = time.Millisecond
+	c := r.begun(campaign.SMS, 2)
+	r.sb.SetFaults(sandbox.Faults{ResetBefore: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+	for _, d := range r.dispatched(campaign.SMS) {
+		r.ok(r.sender.Send(r.ctx, d.Batch, d.Number))
+	}
+	due := ledger.LookDue{Provider: r.account, Channel: campaign.SMS}
+	now := time.Now().Unix()
+	shelf := &shelfOf{account: r.account, rows: []clicksend.Record{ // which of them is theirs?
+		{To: phone(0), MessageID: "a", Status: "Sent", Date: now}, {To: phone(0), MessageID: "b", Status: "Sent", Date: now},
+	}}
+	finder := r.finder()
+	finder.Provider, finder.MaxPause = shelf, time.Millisecond
+	look := func() {
+		t.Helper()
+		time.Sleep(10 * time.Millisecond)
+		r.ok(finder.Reconcile(r.ctx, due))
+	}
+	look()
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 2, Pending: 1, Unknown: 1})
+	first, _, err := r.l.RecipientRange(r.ctx, c.ID)
+	r.ok(err)
+	ref := campaign.Reference{Ledger: r.l.ID(), Recipient: first + 1, Attempt: 1}
+	shelf.rows = []clicksend.Record{{To: phone(1), MessageID: "c", CustomString: ref.String(), Status: "Failed", Date: now}}
+	look()
+	r.equal(r.counts(c.ID), ledger.Counts{Total: 2, Pending: 2})
 }
