@@ -523,3 +523,24 @@ func TestARetryOnDemandForgetsThePassingRefusals(t *testing.T) {
 		w.equal([]any{a.Number, a.claim.Tries, a.claim.Resend}, []any{4, 0, true})
 	})
 }
+
+// A look that was overtaken, because its worker slept past its lease, shows
+// nobody absent: the one that has overtaken it may be finding a part.
+func TestALookThatWasOvertakenShowsNobodyAbsent(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(3, 3)
+		a := w.lost()
+		w.clock.advance(settle)
+		slept := w.look()
+		w.clock.advance(lease)
+		k, err := w.l.BeginLook(w.ctx, slept.LookDue, settle, lease, "another")
+		w.ok(err)
+		w.equal(w.apply(shown(a, a.Members[0])), Applied{Found: 1})
+		w.equal(w.end(slept, true, nil), 0)
+		w.equal(w.counts(c.ID), Counts{Total: 3, Accepted: 1, Unknown: 2})
+		w.equal(w.end(k, true, func(l *Looked) { l.Found = true }), 0)
+		w.clock.advance(settle)
+		w.equal(w.end(w.look(), true, nil), 2)
+		w.check(c.ID)
+	})
+}

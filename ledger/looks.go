@@ -252,10 +252,14 @@ type LookResult struct {
 // again, in new batches, or cancelled with their campaign. It returns how many.
 //
 // If part of an attempt was found, the others wait a further settling time. An
-// attempt that another look has dealt with meanwhile is left alone.
+// attempt that another look has dealt with meanwhile is left alone, and a look
+// that another has overtaken shows nothing.
 func (l *Ledger) EndLook(ctx context.Context, k *Look, r LookResult) (absent int, err error) {
 	err = l.write(ctx, crashpoint.EndLook, func(tx *tx) error {
 		absent = 0
+		if overtaken, err := isOvertaken(ctx, tx, k); err != nil || overtaken {
+			return err
+		}
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
@@ -300,6 +304,17 @@ func (l *Ledger) EndLook(ctx context.Context, k *Look, r LookResult) (absent int
 		return nil
 	})
 	return absent, err
+}
+
+// isOvertaken reports whether another worker has taken on the look meanwhile.
+func isOvertaken(ctx context.Context, tx *tx, k *Look) (overtaken bool, err error) {
+	err = tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM channels
+		WHERE provider_url = $1 AND provider_user = $2 AND channel = $3 AND look_by <> $4)`,
+		k.Provider.URL, k.Provider.User, string(k.Channel), k.By).Scan(&overtaken)
+	if err != nil {
+		return false, fmt.Errorf("ending a look: %w", err)
+	}
+	return overtaken, nil
 }
 
 // putOffHeld lets attempts whose messages the provider still holds settle from
