@@ -86,7 +86,7 @@ func TestChaosEveryPlantedBugIsFound(t *testing.T) {
 			for _, c := range b.changes {
 				plant(t, dir, c)
 			}
-			out, err := runModel(t, dir, "^TestTheModelSends", "1")
+			out, err := runModel(t, dir, "^TestTheModelSends", "2")
 			if err == nil {
 				t.Fatalf("the model does not find it\n%s", tail(out))
 			}

@@ -52,7 +52,7 @@ func TestTheModelRecordsWhatWasSentTwice(t *testing.T) {
 }
 
 // rehearse runs histories of a provider whose own history lags at most so far
-// behind: 4,000 of them when POSTRIDER_SCALE is 1. The race detector makes SQLite
+// behind: 2,000 of them when POSTRIDER_SCALE is 1. The race detector makes SQLite
 // ten times slower, and finds little here, where one thing happens at a time:
 // under it there are as many as go into the time; acceptance/planted_test.go runs
 // the others.
@@ -65,9 +65,9 @@ func rehearse(t *testing.T, lag time.Duration) {
 			t.Fatalf("POSTRIDER_SCALE is %q: expected a number such as 0.1 or 1", s)
 		}
 	}
-	histories := max(1, int(4000*scale))
+	histories := max(1, int(2000*scale))
 	if raceDetector {
-		histories = max(1, histories/30)
+		histories = max(1, histories/15)
 	}
 	template := modelTemplate(t)
 	// rapid draws a hundred histories from one seed.
