@@ -165,7 +165,7 @@ func (l *Ledger) RetryRejected(ctx context.Context, id int64, code, actor string
 			if err := setRecipients(ctx, tx, members, campaign.Pending, "", campaign.Rejected); err != nil {
 				return err
 			}
-			c := child{parent: batch, members: members, dueAt: now}
+			c := child{parent: batch, members: members, dueAt: now, afresh: true}
 			if err := l.childBatch(ctx, tx, c); err != nil {
 				return err
 			}
