@@ -55,6 +55,37 @@ func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool
 	return m.drive(ctx, l, id, nil)
 }
 
+// sayOthers names the campaigns that would be sent along: whoever runs the
+// embedded engine sends everything that the ledger holds, also what was stopped
+// by Ctrl-C and approved days ago.
+func (m *Main) sayOthers(ctx context.Context, l *ledger.Ledger, id int64) error {
+	running, known, err := m.engineRuns()
+	if err != nil || running || !known {
+		return err
+	}
+	now, err := l.Now(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := l.Campaigns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.ID == id || c.State != campaign.Sending && (c.State != campaign.Scheduled || c.StartAt.After(now)) {
+			continue
+		}
+		counts, err := l.Counts(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if counts.Left() > 0 {
+			m.say("campaign %d %q goes on as well, with %s left: `postrider campaign pause %d` before, if it should not", c.ID, printable(c.Name), plural(counts.Left(), "recipient"), c.ID)
+		}
+	}
+	return nil
+}
+
 // warnWithoutWorkers says so when no worker listens on the queue right now.
 func (m *Main) warnWithoutWorkers(l *ledger.Ledger, c *ledger.Campaign) {
 	opt, err := m.cfg.AsynqRedis()

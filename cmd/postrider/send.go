@@ -318,6 +318,11 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if p.budget != nil && quote.Total > *p.budget {
 		return stopf("the quote of %s %s exceeds the budget of %s: nothing was sent", quote.Total, quote.Currency, *p.budget)
 	}
+	if !p.startAt.After(time.Now()) || r.wait { // else this process sends nothing
+		if err := m.sayOthers(ctx, l, c.ID); err != nil {
+			return err
+		}
+	}
 	if !r.yes {
 		if ok, err := m.ask(ctx, fmt.Sprintf("Send to %s recipients for %s %s?", number(c.Plan.Sendable), quote.Total, quote.Currency)); err != nil {
 			return err
