@@ -40,3 +40,32 @@ func TestACampaignThatSomebodyLeftIsSentHereWhenAskedTo(t *testing.T) {
 		t.Errorf("the provider accepted %d messages, want 3", n)
 	}
 }
+
+func TestADryRunSaysWhenThePriceExceedsTheBudget(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	s.file("people.csv", "phone\n+61412345678\n")
+	dry := func(budget string, more ...string) *ran {
+		return s.run(append([]string{"send", "--channel", "sms", "--to", "people.csv", "--body", "Hi", "--dry-run", "--budget", budget}, more...)...).exits(exitDone)
+	}
+	dry("0.01").says("budget        0.01 AUD, which the price exceeds: this would not be sent")
+	dry("5.00").says("budget        5.00 AUD, never exceeded")
+	dry("0.01", "--json").holds(map[string]any{"budget": "0.01"})
+}
+
+func TestASummaryOfLettersSaysWhatIsPrintedAndHow(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	s.file("offer.pdf", "%PDF-1.4\n1 0 obj <</Type /Page>> endobj\n")
+	s.file("homes.csv", "Name,Street,City,State,Postcode,Country,pdf\nAnn Example,1 Example Street,Perth,WA,6000,AU,offer.pdf\n")
+	letter := func(more ...string) *ran {
+		return s.run(append([]string{"send", "--channel", "letter", "--to", "homes.csv", "--return-address", "1", "--dry-run"}, more...)...)
+	}
+	letter("--file", "offer.pdf").exits(exitDone).says("file          offer.pdf (black and white, one side)")
+	letter("--file", "offer.pdf", "--colour", "--duplex", "--priority").exits(exitDone).says("file          offer.pdf (colour, both sides, priority post)")
+	letter("--file-column", "pdf", "--template-used").exits(exitDone).
+		says("file          each recipient's own, named in column pdf (black and white, one side, bears the address itself)")
+	letter("--file-column", "picture").exits(exitFailed).warns("--file-column picture: homes.csv has no such column; it has pdf").hides("{{")
+}
