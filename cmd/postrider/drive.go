@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -134,15 +135,25 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 		}
 	}
 	bar := m.newMeter("sending", "recipients")
-	first := true
+	first, waits := true, false
 	for {
 		_, counts, over, err := m.standing(ctx, l, id)
 		if err == nil {
+			if onlyUnknown := counts.Left() == 0 && counts.Unknown > 0 && !over; onlyUnknown != waits {
+				if waits = onlyUnknown; waits {
+					bar.end()
+					m.sayWaits(ctx, l, id, counts.Unknown)
+				} else {
+					bar, first = m.newMeter("sending", "recipients"), true
+				}
+			}
 			done := counts.Total - counts.Left()
 			if first {
 				bar.first, first = done, false
 			}
-			bar.report(done, counts.Total)
+			if !waits {
+				bar.report(done, counts.Total)
+			}
 			if over {
 				break
 			}
@@ -171,6 +182,19 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 	}
 	bar.end()
 	return m.showCampaign(ctx, l, id, true)
+}
+
+// sayWaits says why a command goes on though everybody was sent to.
+func (m *Main) sayWaits(ctx context.Context, l *ledger.Ledger, id int64, unknown int) {
+	when := "soon"
+	if all, err := l.UnknownAttempts(ctx, id, m.cfg.Settle); err == nil && len(all) > 0 {
+		next := slices.MinFunc(all, func(a, b ledger.UnknownAttempt) int { return a.NextLook.Compare(b.NextLook) })
+		if now, err := l.Now(ctx); err == nil && next.NextLook.After(now) {
+			when = "in " + next.NextLook.Sub(now).Round(time.Second).String()
+		}
+	}
+	fmt.Fprintf(m.Stderr, "campaign %d: what became of %s is not known; the provider's history is read for it %s, and this waits (`postrider campaign unknown %d` shows more)\n",
+		id, plural(unknown, "recipient"), when, id)
 }
 
 // standing reads a campaign and whether nothing more happens to it by itself.
