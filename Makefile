@@ -17,7 +17,7 @@ SCALE ?= 0.1
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
 build: ## build bin/postrider, one static file
@@ -38,11 +38,18 @@ accept: servers ## the acceptance runs and the benchmarks in full size
 
 .PHONY: chaos
 chaos: servers ## the crash suite in full size: everything is killed, everywhere, on purpose
+	POSTRIDER_SCALE=1 go test -count=1 -timeout 60m -v -run '^TestTheModel' ./jobs
 	POSTRIDER_SCALE=1 go test -count=1 -timeout 120m -v -run '^TestChaos' ./acceptance/...
 
 .PHONY: bench
 bench: servers ## one million recipients, CSV to last outcome (BENCH_ROWS=100000 for a tenth)
 	go run ./bench -rows $(or $(BENCH_ROWS),1000000)
+
+.PHONY: bench-safety
+bench-safety: servers ## what recording attempts costs, and reading history for a million recipients
+	go run ./bench -safety -rows $(or $(BENCH_ROWS),1000000)
+	go run ./bench -look -rows $(or $(BENCH_ROWS),1000000)
+	go run ./bench -reconcile -rows $(or $(BENCH_ROWS),1000000)
 
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck

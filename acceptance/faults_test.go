@@ -60,6 +60,7 @@ func TestAcceptFlushAll(t *testing.T) {
 // TestAcceptKillWorker kills a worker with posts under way. What became of them
 // is found out, and everybody is sent to once.
 func TestAcceptKillWorker(t *testing.T) {
+	t.Parallel()
 	n := scaled(t, 100_000)
 	w := newWorld(t, sandbox.Options{
 		Seed:   5,

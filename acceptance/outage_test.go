@@ -21,6 +21,7 @@ func steady() sandbox.Options {
 
 // TestAcceptRedisAway starts without a Redis, and loses it in the middle.
 func TestAcceptRedisAway(t *testing.T) {
+	t.Parallel()
 	const n = 30_000
 	w := newWorld(t, steady())
 	server := services.Redis(t)
@@ -62,6 +63,7 @@ func TestAcceptRedisAway(t *testing.T) {
 // TestAcceptPostgresAway starts without a database, and loses it in the middle,
 // with posts under way whose answers must still be recorded.
 func TestAcceptPostgresAway(t *testing.T) {
+	t.Parallel()
 	const n = 30_000
 	w := newWorld(t, steady())
 	pg := services.PostgresAlone(t, services.PostgresOptions{})

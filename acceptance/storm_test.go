@@ -161,6 +161,7 @@ func (s weather) storm(t *testing.T, name string, seed uint64, f fleet, order st
 	line.badPages = int(badPages.Load())
 	line.read(t, w, all, database)
 	table.add(&line)
+	w.audited("sale", s.n) // its own pages are not counted
 	for _, k := range all {
 		k.process.stop()
 	}
@@ -355,6 +356,22 @@ func (w *world) tally(s standing) {
 	}
 	if rows != len(ledger) || strange > 0 {
 		w.t.Errorf("the provider keeps %d messages, of which %d are not in the ledger at that price; the ledger has %d", rows, strange, len(ledger))
+	}
+}
+
+// audited lets Postrider itself hold the provider's history against the ledger.
+func (w *world) audited(ref string, n int) {
+	w.t.Helper()
+	var a struct {
+		Equal, Complete bool
+		Doubt           string
+		Messages, Fresh int
+	}
+	p := w.run("audit", ref, "--json")
+	w.decode(p.stdout.String(), &a)
+	// What was accepted a moment ago need not be there yet.
+	if p.code != 0 || !a.Equal || !a.Complete || a.Messages+a.Fresh < n || a.Messages > n {
+		w.t.Errorf("%s: exit code %d, want 0 and all %d messages in history: %s", p.line, p.code, n, p.stdout)
 	}
 }
 

@@ -76,6 +76,7 @@ type list struct {
 	// What was learnt of the list.
 	size     int      // rows of a page, if the provider does not heed the limit; else 0
 	first    []string // ids of the first page, as the last reading met them
+	total    int      // that every page of the last reading named, or notSaid
 	restless bool     // rows were seen to change their order
 
 	rows, pages int
@@ -94,6 +95,10 @@ func (l *list) look(ctx context.Context) (complete bool, doubt string, err error
 			return false, "", err
 		}
 		l.rows = r.seen.Len() + r.nameless
+		l.total = notSaid
+		if r.least == r.most {
+			l.total = r.most
+		}
 		if l.restless && r.countedAll() || r.proves() || before != nil && r.agrees(before) {
 			return true, "", nil
 		}
@@ -206,19 +211,24 @@ func (l *list) ask(ctx context.Context, at stretch) chan pageAnswer {
 }
 
 // compareFirst compares the first page with that of the reading before. Rows
-// that keep their order have it on both, whatever came or went between them.
+// that keep their order have it on both, whatever came or went between them; and
+// most of the page is the same while nothing comes or goes.
 func (l *list) compareFirst(p historyPage) {
 	ids := idsOf(p.rows)
 	at := map[string]int{}
 	for i, id := range l.first {
 		at[id] = i
 	}
-	last := -1
+	last, shared := -1, 0
 	for _, id := range ids {
-		if i, shared := at[id]; shared {
+		if i, there := at[id]; there {
 			l.restless = l.restless || i < last
 			last = i
+			shared++
 		}
+	}
+	if len(l.first) > 0 && p.total != notSaid && p.total == l.total && shared < len(ids)/2 {
+		l.restless = true
 	}
 	l.first = ids
 }

@@ -321,6 +321,22 @@ func TestAHistoryInAnotherOrderOnEachPageIsReadUntilAllOfItWasMet(t *testing.T) 
 	})
 }
 
+// Where the first pages of two readings share next to nothing, no order can be
+// seen to change.
+func TestALongHistoryInAnotherOrderOnEachPageIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(5) {
+		s := &shelf{rows: records(12_000)}
+		rng := rand.New(rand.NewPCG(2, seed))
+		s.before = func(int) {
+			rng.Shuffle(len(s.rows), func(i, j int) { s.rows[i], s.rows[j] = s.rows[j], s.rows[i] })
+		}
+		if complete, doubt, got, l := s.looked(t, time.Time{}); !complete || len(got) != len(s.rows) {
+			t.Errorf("%d of %d rows on %d pages: %s", len(got), len(s.rows), l.pages, doubt)
+		}
+	}
+}
+
 func TestALookWithoutAnOrderGoesOnWhereTheProviderKnowsNone(t *testing.T) {
 	t.Parallel()
 	s := &shelf{rows: records(150)}

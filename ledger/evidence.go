@@ -443,7 +443,7 @@ type child struct {
 	dueAt   int64   // milliseconds
 	resend  bool    // they were in an attempt whose outcome was unknown
 	tries   int     // passing refusals to add
-	afresh  bool    // those of before do not count
+	afresh  bool    // what refused them before counts no more
 }
 
 // childBatch makes a batch of pending recipients of another one. Attempt
@@ -453,17 +453,17 @@ func (l *Ledger) childBatch(ctx context.Context, tx *tx, c child) error {
 	if err != nil {
 		return err
 	}
-	resend, counted := 0, 1
+	resend, keep := 0, 1
 	if c.resend {
 		resend = 1
 	}
 	if c.afresh {
-		counted = 0
+		keep = 0
 	}
 	_, err = tx.exec.ExecContext(ctx, `
 		INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts, first_id, last_id, parent_id, resend, tries)
-		SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $4, $5, id, CASE WHEN $6 = 1 THEN 1 ELSE resend END, tries * $7 + $8 FROM batches WHERE id = $9`,
-		id, batchReady, c.dueAt, c.members[0], c.members[len(c.members)-1], resend, counted, c.tries, c.parent)
+		SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $4, $5, id, CASE WHEN $6 = 1 THEN 1 ELSE resend END, tries * $9 + $7 FROM batches WHERE id = $8`,
+		id, batchReady, c.dueAt, c.members[0], c.members[len(c.members)-1], resend, c.tries, c.parent, keep)
 	if err != nil {
 		return fmt.Errorf("making a batch of %d recipients of batch %d: %w", len(c.members), c.parent, err)
 	}

@@ -73,6 +73,9 @@ func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importReq
 		if aerr := w.Abort(clean); aerr != nil {
 			m.log().Warn("what was read of the file is out of sight, and is removed at the next start", "error", aerr)
 		}
+		if rejects.file != nil && ctx.Err() == nil {
+			return nil, fmt.Errorf("%w; dropped rows, with line and reason: %s", err, rejects.name())
+		}
 		return nil, err
 	}
 	list, err := w.Finish(ctx, ledger.ListCounts{

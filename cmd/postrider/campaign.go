@@ -570,8 +570,13 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 		return campaign.Errorf(campaign.CodeConflict, "no resends on %s are stopped: leave --after-duplicates out", c.Channel)
 	case o.afterDuplicates && c.State != campaign.Paused:
 		// Only resends wait; the duplicates may have shown when it had ended.
+	case o.wait && c.State == campaign.Sending: // a process that ended left it
 	case c.State != campaign.Paused:
-		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume", c.ID, c.State)
+		how := ""
+		if running, known, err := m.engineRuns(); err == nil && known && !running && c.State == campaign.Sending {
+			how = "; nobody is sending now: add --wait to send it here, or run `postrider serve`"
+		}
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not paused: there is nothing to resume%s", c.ID, c.State, how)
 	case stopped != "" && c.Reason == stopped && !o.afterDuplicates:
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d waits since recipients were reached twice (%s): once you know why, `postrider campaign resume %d --after-duplicates`", c.ID, stopped, c.ID)
 	}
@@ -594,6 +599,9 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 		}
 	}
 	if o.wait {
+		if err := m.sayOthers(ctx, l, c.ID); err != nil {
+			return err
+		}
 		return m.follow(ctx, l, c.ID, true)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil {

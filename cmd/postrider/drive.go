@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -55,6 +56,37 @@ func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool
 	return m.drive(ctx, l, id, nil)
 }
 
+// sayOthers names the campaigns that would be sent along: whoever runs the
+// embedded engine sends everything that the ledger holds, also what was stopped
+// by Ctrl-C and approved days ago.
+func (m *Main) sayOthers(ctx context.Context, l *ledger.Ledger, id int64) error {
+	running, known, err := m.engineRuns()
+	if err != nil || running || !known {
+		return err
+	}
+	now, err := l.Now(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := l.Campaigns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.ID == id || c.State != campaign.Sending && (c.State != campaign.Scheduled || c.StartAt.After(now)) {
+			continue
+		}
+		counts, err := l.Counts(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if counts.Left() > 0 {
+			m.say("campaign %d %q goes on as well, with %s left: `postrider campaign pause %d` before, if it should not", c.ID, printable(c.Name), plural(counts.Left(), "recipient"), c.ID)
+		}
+	}
+	return nil
+}
+
 // warnWithoutWorkers says so when no worker listens on the queue right now.
 func (m *Main) warnWithoutWorkers(l *ledger.Ledger, c *ledger.Campaign) {
 	opt, err := m.cfg.AsynqRedis()
@@ -103,15 +135,25 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 		}
 	}
 	bar := m.newMeter("sending", "recipients")
-	first := true
+	first, waits := true, false
 	for {
 		_, counts, over, err := m.standing(ctx, l, id)
 		if err == nil {
+			if onlyUnknown := counts.Left() == 0 && counts.Unknown > 0 && !over; onlyUnknown != waits {
+				if waits = onlyUnknown; waits {
+					bar.end()
+					m.sayWaits(ctx, l, id, counts.Unknown)
+				} else {
+					bar, first = m.newMeter("sending", "recipients"), true
+				}
+			}
 			done := counts.Total - counts.Left()
 			if first {
 				bar.first, first = done, false
 			}
-			bar.report(done, counts.Total)
+			if !waits {
+				bar.report(done, counts.Total)
+			}
 			if over {
 				break
 			}
@@ -140,6 +182,19 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 	}
 	bar.end()
 	return m.showCampaign(ctx, l, id, true)
+}
+
+// sayWaits says why a command goes on though everybody was sent to.
+func (m *Main) sayWaits(ctx context.Context, l *ledger.Ledger, id int64, unknown int) {
+	when := "soon"
+	if all, err := l.UnknownAttempts(ctx, id, m.cfg.Settle); err == nil && len(all) > 0 {
+		next := slices.MinFunc(all, func(a, b ledger.UnknownAttempt) int { return a.NextLook.Compare(b.NextLook) })
+		if now, err := l.Now(ctx); err == nil && next.NextLook.After(now) {
+			when = "in " + next.NextLook.Sub(now).Round(time.Second).String()
+		}
+	}
+	fmt.Fprintf(m.Stderr, "campaign %d: what became of %s is not known; the provider's history is read for it %s, and this waits (`postrider campaign unknown %d` shows more)\n",
+		id, plural(unknown, "recipient"), when, id)
 }
 
 // standing reads a campaign and whether nothing more happens to it by itself.

@@ -338,3 +338,13 @@ func TestNumbersAreKeptAsTheyAre(t *testing.T) {
 		}
 	}
 }
+
+func TestAFileOfWhichNothingCanBeUsedNamesTheReport(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", "name,phone\nAnn,nothing\nBen,12\n")
+	s.run("list", "import", "people", "people.csv", "--json").exits(exitFailed).
+		warns("none of the 2 rows", "dropped rows, with line and reason: ", "people.rejects.csv").holds(map[string]any{"code": "invalid"})
+	s.file("empty.csv", "")
+	s.run("list", "import", "people", "empty.csv").exits(exitFailed).hides("rejects.csv")
+}

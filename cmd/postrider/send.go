@@ -318,6 +318,11 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if p.budget != nil && quote.Total > *p.budget {
 		return stopf("the quote of %s %s exceeds the budget of %s: nothing was sent", quote.Total, quote.Currency, *p.budget)
 	}
+	if !p.startAt.After(time.Now()) || r.wait { // else this process sends nothing
+		if err := m.sayOthers(ctx, l, c.ID); err != nil {
+			return err
+		}
+	}
 	if !r.yes {
 		if ok, err := m.ask(ctx, fmt.Sprintf("Send to %s recipients for %s %s?", number(c.Plan.Sendable), quote.Total, quote.Currency)); err != nil {
 			return err
@@ -443,6 +448,15 @@ func knowsFields(c *campaign.Content, limits campaign.Limits, list *ledger.List)
 		return &usageError{err}
 	}
 	has := campaign.Contact{Fields: campaign.Fields{Columns: campaign.NewColumns(list.Columns...), Values: make([]string, len(list.Columns))}}
+	own := "no columns of its own"
+	if len(list.Columns) > 0 {
+		own = strings.Join(list.Columns, ", ")
+	}
+	if c.FileColumn != "" {
+		if _, ok := has.Field(c.FileColumn); !ok {
+			return campaign.Errorf(campaign.CodeInvalid, "--file-column %s: %s has no such column; it has %s; nothing was sent", c.FileColumn, list.Source, own)
+		}
+	}
 	var missing []string
 	for _, f := range r.Required() {
 		if _, ok := has.Field(f); !ok {
@@ -451,10 +465,6 @@ func knowsFields(c *campaign.Content, limits campaign.Limits, list *ledger.List)
 	}
 	if len(missing) == 0 {
 		return nil
-	}
-	own := "no columns of its own"
-	if len(list.Columns) > 0 {
-		own = strings.Join(list.Columns, ", ")
 	}
 	return campaign.Errorf(campaign.CodeInvalid,
 		"the message uses {{%s}}, and %s has no such column: besides phone, email, first_name, last_name, country, reference and address_… it has %s; nothing was sent",
@@ -732,6 +742,9 @@ func (m *Main) showOffer(o *offer) {
 	} else {
 		m.say("  return address %d", c.Content.ReturnAddressID)
 	}
+	for _, line := range filesText(&c.Content) {
+		m.say("  file          %s", line)
+	}
 	m.say("  recipients    %s of %s contacts, in %s", number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
 	if len(plan.Suppressed) > 0 {
 		m.say("  suppressed    %s", list(plan.Suppressed))
@@ -757,7 +770,11 @@ func (m *Main) showOffer(o *offer) {
 	}
 	m.say("  price         %s %s", o.quote.Total, o.quote.Currency)
 	if c.Budget != nil {
-		m.say("  budget        %s %s, never exceeded", *c.Budget, o.quote.Currency)
+		note := "never exceeded"
+		if o.quote.Total > *c.Budget {
+			note = "which the price exceeds: this would not be sent"
+		}
+		m.say("  budget        %s %s, %s", *c.Budget, o.quote.Currency, note)
 	}
 	if !c.StartAt.IsZero() {
 		m.say("  starts        %s", c.StartAt.Format(time.RFC3339))
@@ -812,6 +829,44 @@ func exampleText(msg campaign.Message) string {
 	return strings.Join(lines, "\n")
 }
 
+// filesText says what is printed, or shown, and how.
+func filesText(c *campaign.Content) []string {
+	name := func(f campaign.File) string {
+		if f.URL != "" {
+			return f.URL
+		}
+		return f.Name
+	}
+	var lines []string
+	if c.Media != nil {
+		lines = append(lines, name(*c.Media))
+	}
+	for _, f := range c.Files {
+		lines = append(lines, name(f))
+	}
+	if c.FileColumn != "" {
+		lines = append(lines, "each recipient's own, named in column "+c.FileColumn)
+	}
+	if c.Channel != campaign.Letter || len(lines) == 0 {
+		return lines
+	}
+	how := []string{"black and white", "one side"}
+	if c.Colour {
+		how[0] = "colour"
+	}
+	if c.Duplex {
+		how[1] = "both sides"
+	}
+	if c.Priority {
+		how = append(how, "priority post")
+	}
+	if c.TemplateUsed {
+		how = append(how, "bears the address itself")
+	}
+	lines[0] += " (" + strings.Join(how, ", ") + ")"
+	return lines
+}
+
 func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") }
 
 func orNone(s string) string {
@@ -829,6 +884,7 @@ type dryRunJSON struct {
 	Sender      string               `json:"sender,omitempty"`
 	Plan        campaign.PlanSummary `json:"plan"`
 	Quoted      campaign.Micros      `json:"quoted"`
+	Budget      *campaign.Micros     `json:"budget,omitempty"`
 	Currency    string               `json:"currency"`
 	Refusals    map[string]int       `json:"refusals,omitempty"`
 	Rejected    int                  `json:"rejected"`
@@ -842,7 +898,7 @@ func (m *Main) showDryRun(o *offer) error {
 	if m.json {
 		return m.printJSON(dryRunJSON{
 			DryRun: true, Channel: o.campaign.Channel, Host: o.host, Sender: o.campaign.Content.From,
-			Plan: o.campaign.Plan, Quoted: o.quote.Total, Currency: o.quote.Currency, Refusals: o.quote.Refusals,
+			Plan: o.campaign.Plan, Quoted: o.quote.Total, Budget: o.campaign.Budget, Currency: o.quote.Currency, Refusals: o.quote.Refusals,
 			Rejected: o.audience.List.Rejected, Duplicates: o.audience.List.Duplicates, RejectsFile: o.audience.RejectsFile,
 			Seconds: o.duration().Seconds(),
 		})

@@ -223,6 +223,9 @@ func (m *Main) campaignRetry(ctx context.Context, ref, code string, wait, yes bo
 		m.say("%s wait to be sent to again", plural(n, "recipient"))
 	}
 	if wait {
+		if err := m.sayOthers(ctx, l, c.ID); err != nil {
+			return err
+		}
 		return m.follow(ctx, l, c.ID, true)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil || m.json {

@@ -27,11 +27,12 @@ func numbers(n int) string {
 
 func TestASendFindsOutWhatBecameOfALostAnswer(t *testing.T) {
 	t.Parallel()
-	s := newShell(t).with("POSTRIDER_SETTLE=200ms")
+	s := newShell(t).with("POSTRIDER_SETTLE=1s")
 	p := s.provider(sandbox.Options{Faults: sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{"POST /sms/send"}}})
 	s.file("people.csv", numbers(30))
 	s.run("send", "--channel", "sms", "--to", "people.csv", "--name", "sale", "--body", "hello", "--yes").
-		exits(exitDone).says("30  accepted", "is completed")
+		exits(exitDone).says("30  accepted", "is completed").
+		warns("what became of 30 recipients is not known; the provider's history is read for it", "`postrider campaign unknown 1`")
 	if st := p.Stats(); st.Accepted != 30 || st.Again != 0 {
 		t.Errorf("the provider accepted %d, %d of them again", st.Accepted, st.Again)
 	}

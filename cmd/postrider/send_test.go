@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/postrider/postrider/clicksend/sandbox"
+)
+
+// Who runs the embedded engine sends all that the ledger holds: a campaign that
+// was stopped by Ctrl-C, perhaps for its text, must not leave unannounced.
+func TestASendNamesTheCampaignsThatGoOnAlong(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	s.file("people.csv", "phone\n+61412345678\n")
+	s.sending("wrong text", 3, "")
+	send := func(name string, more ...string) *ran {
+		return s.run(append([]string{"send", "--channel", "sms", "--to", "people.csv", "--body", "Hi " + name, "--name", name, "--yes", "--rate", "50"}, more...)...)
+	}
+	send("late", "--at", "2099-01-01T00:00:00Z").exits(exitDone).hides("goes on as well")
+	s.run("campaign", "pause", "wrong text").exits(exitDone)
+	send("first").exits(exitDone).hides("goes on as well")
+	s.run("campaign", "resume", "wrong text").exits(exitDone)
+	r := send("second").exits(exitDone).says(`campaign 1 "wrong text" goes on as well, with 3 recipients left: ` + "`postrider campaign pause 1`").
+		hides(`"late" goes on`)
+	if strings.Index(r.out, "goes on as well") > strings.Index(r.out, "sending from this process") {
+		t.Errorf("it is said after the start:\n%s", r.out)
+	}
+}
+
+func TestACampaignThatSomebodyLeftIsSentHereWhenAskedTo(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	server := s.provider(sandbox.Options{})
+	s.sending("spring", 3, "")
+	s.run("campaign", "resume", "spring").exits(exitFailed).warns("nobody is sending now: add --wait to send it here")
+	s.run("campaign", "resume", "spring", "--wait").exits(exitDone).says("3  accepted", "is completed")
+	if n := server.Stats().Accepted; n != 3 {
+		t.Errorf("the provider accepted %d messages, want 3", n)
+	}
+}
+
+func TestADryRunSaysWhenThePriceExceedsTheBudget(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	s.file("people.csv", "phone\n+61412345678\n")
+	dry := func(budget string, more ...string) *ran {
+		return s.run(append([]string{"send", "--channel", "sms", "--to", "people.csv", "--body", "Hi", "--dry-run", "--budget", budget}, more...)...).exits(exitDone)
+	}
+	dry("0.01").says("budget        0.01 AUD, which the price exceeds: this would not be sent")
+	dry("5.00").says("budget        5.00 AUD, never exceeded")
+	dry("0.01", "--json").holds(map[string]any{"budget": "0.01"})
+}
+
+func TestASummaryOfLettersSaysWhatIsPrintedAndHow(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	s.file("offer.pdf", "%PDF-1.4\n1 0 obj <</Type /Page>> endobj\n")
+	s.file("homes.csv", "Name,Street,City,State,Postcode,Country,pdf\nAnn Example,1 Example Street,Perth,WA,6000,AU,offer.pdf\n")
+	letter := func(more ...string) *ran {
+		return s.run(append([]string{"send", "--channel", "letter", "--to", "homes.csv", "--return-address", "1", "--dry-run"}, more...)...)
+	}
+	letter("--file", "offer.pdf").exits(exitDone).says("file          offer.pdf (black and white, one side)")
+	letter("--file", "offer.pdf", "--colour", "--duplex", "--priority").exits(exitDone).says("file          offer.pdf (colour, both sides, priority post)")
+	letter("--file-column", "pdf", "--template-used").exits(exitDone).
+		says("file          each recipient's own, named in column pdf (black and white, one side, bears the address itself)")
+	letter("--file-column", "picture").exits(exitFailed).warns("--file-column picture: homes.csv has no such column; it has pdf").hides("{{")
+}
