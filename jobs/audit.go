@@ -266,7 +266,7 @@ func (k *comparison) unreferenced(ctx context.Context, rec *clicksend.Record) er
 		return nil
 	}
 	k.leftID[rec.MessageID] = true
-	k.left[place] = append(k.left[place], &leftover{rec: *rec})
+	k.left[place] = append(k.left[place], &leftover{rec: fateOf(rec)})
 	return nil
 }
 

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/hibiken/asynq"
 
 	"github.com/postrider/postrider/campaign"
@@ -48,8 +50,15 @@ type Reconciler struct {
 	Draining context.Context
 }
 
-// margin is how far the provider's clock may be from the ledger's.
-const margin = 15 * time.Minute
+const (
+	// margin is how far the provider's clock may be from the ledger's.
+	margin = 15 * time.Minute
+	// farMargin is how far its dates may be off while nothing has shown that they
+	// mean what we take them for: in the documents' only example the date of a
+	// message lies hours beside its schedule (shared/api/PROVIDER.md, Finding a
+	// message again), as if it were in another time zone.
+	farMargin = 26 * time.Hour
+)
 
 // lookPayload is what a TypeReconcile task carries: an account and a channel.
 type lookPayload struct {
@@ -78,7 +87,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, d ledger.LookDue) error {
 	case id != d.Provider:
 		return r.putOff(ctx, d, log, "a worker has another provider account or base URL than the one these messages were sent with: start workers with that account")
 	}
-	k, err := r.Ledger.BeginLook(ctx, d, r.Settle, r.lease(), r.Name)
+	// A name of its own for each look: one worker may have two under way.
+	k, err := r.Ledger.BeginLook(ctx, d, r.Settle, r.lease(), r.Name+" "+uuid.NewString()[:8])
 	if err != nil || k == nil {
 		return err
 	}
@@ -157,6 +167,10 @@ type search struct {
 	look     *ledger.Look
 	suspects *suspects
 	byPlace  *byDestination // nil until a row without a reference turns up
+	reach    time.Duration  // how far from its attempt a row may be dated
+	// dated: a row of a message whose time we know bears that time.
+	dated  bool
+	sample map[string]time.Time // dates of some rows, by the provider's id
 
 	findings []ledger.Finding // not yet recorded
 	found    map[*ledger.Suspect]int
@@ -164,7 +178,8 @@ type search struct {
 }
 
 func newSearch(r *Reconciler, k *ledger.Look) *search {
-	return &search{r: r, look: k, suspects: newSuspects(k.Suspects), found: map[*ledger.Suspect]int{}}
+	return &search{r: r, look: k, suspects: newSuspects(k.Suspects), found: map[*ledger.Suspect]int{},
+		reach: margin, sample: map[string]time.Time{}}
 }
 
 // errLedger marks errors of the ledger, after which nothing can be recorded.
@@ -173,17 +188,21 @@ var errLedger = errors.New("the ledger cannot be reached")
 // flushAt is how many findings are recorded in one transaction.
 const flushAt = 2000
 
-// run reads the history, and records what it finds as it goes.
+// run reads the history, and records what it finds as it goes. Where nothing
+// shows that the provider's dates mean what we take them for, it reads again,
+// from a day earlier to a day later: else a shifted date would make everybody
+// absent.
 func (s *search) run(ctx context.Context) (Look, error) {
-	look, err := s.r.Provider.History(ctx, s.look.Channel, windows(s.look.Suspects), func(page []clicksend.Record) error {
-		crashpoint.Here(crashpoint.LookPage)
-		for i := range page {
-			if err := s.row(ctx, &page[i]); err != nil {
-				return err
-			}
-		}
-		return s.flush(ctx, flushAt)
-	})
+	look, err := s.read(ctx)
+	if err == nil && look.Complete {
+		err = s.compareDates(ctx)
+	}
+	if err == nil && look.Complete && !s.dated {
+		s.reach = farMargin
+		var far Look
+		far, err = s.read(ctx)
+		look = Look{Rows: max(look.Rows, far.Rows), Pages: look.Pages + far.Pages, Complete: far.Complete, Doubt: far.Doubt}
+	}
 	// What was found stands, whatever became of the rest.
 	if err == nil && look.Complete && s.byPlace != nil {
 		err = s.matchPlaces(ctx)
@@ -194,17 +213,73 @@ func (s *search) run(ctx context.Context) (Look, error) {
 	return look, err
 }
 
+// sampled is how many rows are held against the ledger for their dates.
+const sampled = 64
+
+// read reads the history as far as the search reaches.
+func (s *search) read(ctx context.Context) (Look, error) {
+	all := windows(s.look.Suspects, s.reach)
+	if len(all) == 0 { // everybody was decided over meanwhile
+		s.dated = true
+		return Look{Complete: true}, nil
+	}
+	return s.r.Provider.History(ctx, s.look.Channel, all, func(page []clicksend.Record) error {
+		crashpoint.Here(crashpoint.LookPage)
+		if first := &page[0]; len(s.sample) < sampled && first.MessageID != "" && first.Date > 0 {
+			s.sample[strings.Clone(first.MessageID)] = time.Unix(first.Date, 0)
+		}
+		for i := range page {
+			if err := s.row(ctx, &page[i]); err != nil {
+				return err
+			}
+		}
+		return s.flush(ctx, flushAt)
+	})
+}
+
+// compareDates looks for a row whose message the ledger knows, dated when its
+// request was made.
+func (s *search) compareDates(ctx context.Context) error {
+	if s.dated || len(s.sample) == 0 {
+		return nil
+	}
+	ids := map[string]bool{}
+	for id := range s.sample {
+		ids[id] = true
+	}
+	known, err := s.r.Ledger.KnownMessages(ctx, s.look.LookDue, s.since(), ids)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errLedger, err)
+	}
+	for id, whose := range known {
+		s.dated = s.dated || s.sample[id].Sub(whose.Started).Abs() <= margin
+	}
+	return nil
+}
+
+// since is when the earliest of the suspects began, with room for what others
+// were held for.
+func (s *search) since() time.Time {
+	earliest := s.look.Suspects[0].Started
+	for _, a := range s.look.Suspects {
+		if a.Started.Before(earliest) {
+			earliest = a.Started
+		}
+	}
+	return earliest.Add(-farMargin - 40*24*time.Hour)
+}
+
 // windows is when the messages of the suspects may be dated. Those that are only
 // read again for late evidence count when their turn has come.
-func windows(all []*ledger.Suspect) []Window {
+func windows(all []*ledger.Suspect, reach time.Duration) []Window {
 	var w []Window
 	for _, s := range all {
 		if !s.Due && len(s.Unresolved) == 0 {
 			continue
 		}
-		w = append(w, Window{From: s.Started.Add(-margin), To: s.Deadline.Add(margin)})
+		w = append(w, Window{From: s.Started.Add(-reach), To: s.Deadline.Add(reach)})
 		if !s.Held.IsZero() {
-			w = append(w, Window{From: s.Held.Add(-margin), To: s.Held.Add(margin)})
+			w = append(w, Window{From: s.Held.Add(-reach), To: s.Held.Add(reach)})
 		}
 	}
 	return w
@@ -228,6 +303,8 @@ func (s *search) row(ctx context.Context, rec *clicksend.Record) error {
 func (s *search) find(suspect *ledger.Suspect, recipient int64, rec *clicksend.Record) {
 	f := finding(suspect.Attempt, recipient, rec)
 	s.findings = append(s.findings, f)
+	at := time.Unix(rec.Date, 0)
+	s.dated = s.dated || !at.Before(suspect.Started.Add(-margin)) && !at.After(suspect.Deadline.Add(margin))
 	// Of whoever was shown absent only a message that was accepted is news: one
 	// that failed is met at every look, and must not put the others off for ever.
 	_, open := slices.BinarySearch(suspect.Unresolved, recipient)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -327,4 +330,50 @@ func TestAFailedMessageOfSomebodyAbsentDoesNotPutTheOthersOffForEver(t *testing.
 	shelf.rows = []clicksend.Record{{To: phone(1), MessageID: "c", CustomString: ref.String(), Status: "Failed", Date: now}}
 	look()
 	r.equal(r.counts(c.ID), ledger.Counts{Total: 2, Pending: 2})
+}
+
+// The dates of history may mean something else than we think: in the documents'
+// only example they lie hours beside the schedule. Nobody is absent for that.
+func TestAHistoryInAnotherTimeZoneMakesNobodyAbsent(t *testing.T) {
+	for _, ch := range []campaign.Channel{campaign.SMS, campaign.Postcard} {
+		for _, shift := range []time.Duration{15 * time.Hour, -11 * time.Hour} {
+			t.Run(fmt.Sprint(ch, "/", shift), func(t *testing.T) {
+				r := newRig(t, setup{})
+				r.settle = 100 * time.Millisecond
+				r.front(func(w http.ResponseWriter, req *http.Request) {
+					if !strings.HasSuffix(req.URL.Path, "/history") {
+						r.sb.ServeHTTP(w, req)
+						return
+					}
+					shifted(w, req, r.sb, shift)
+				})
+				c := r.begun(ch, 120)
+				r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{sendRoute(ch)}})
+				r.work()
+				r.becomes(c.ID, campaign.Completed)
+				r.equal(r.counts(c.ID), ledger.Counts{Total: 120, Accepted: 120})
+				r.once(c.ID)
+			})
+		}
+	}
+}
+
+// shifted answers for a provider whose dates are later than they should be.
+func shifted(w http.ResponseWriter, req *http.Request, provider http.Handler, by time.Duration) {
+	q := req.URL.Query()
+	for _, name := range []string{"date_from", "date_to"} {
+		if unix, err := strconv.ParseInt(q.Get(name), 10, 64); err == nil {
+			q.Set(name, strconv.FormatInt(unix-int64(by.Seconds()), 10))
+		}
+	}
+	req.URL.RawQuery = q.Encode()
+	rec := httptest.NewRecorder()
+	provider.ServeHTTP(rec, req)
+	body := regexp.MustCompile(`"(date|date_added)":("?)(\d{10})`).ReplaceAllFunc(rec.Body.Bytes(), func(m []byte) []byte {
+		unix, _ := strconv.ParseInt(string(m[len(m)-10:]), 10, 64)
+		return strconv.AppendInt(m[:len(m)-10:len(m)-10], unix+int64(by.Seconds()), 10)
+	})
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(rec.Code)
+	w.Write(body) //nolint:errcheck // a test
 }

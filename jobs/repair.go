@@ -132,7 +132,7 @@ func (r *Repairer) channel(ctx context.Context, done *RepairedChannel) error {
 	r.say("reading the history of %s since %s", done.Channel, done.From.Format(time.RFC3339))
 	a := &adopting{r: r, done: done, strange: campaign.NewSeen()}
 	var err error
-	done.Look, err = r.Provider.History(ctx, done.Channel, []Window{{From: done.From.Add(-margin)}}, func(page []clicksend.Record) error {
+	done.Look, err = r.Provider.History(ctx, done.Channel, []Window{{From: done.From.Add(-farMargin)}}, func(page []clicksend.Record) error {
 		for i := range page {
 			if err := a.row(ctx, &page[i]); err != nil {
 				return err
@@ -232,7 +232,7 @@ func (a *adopting) unreferenced(ctx context.Context, rec *clicksend.Record) erro
 		slices.Sort(a.places)
 	}
 	at := time.Unix(rec.Date, 0)
-	if rec.MessageID == "" || a.ids[rec.MessageID] || rec.Date != 0 && at.Before(a.done.From.Add(-margin)) {
+	if rec.MessageID == "" || a.ids[rec.MessageID] || rec.Date != 0 && at.Before(a.done.From.Add(-farMargin)) {
 		return nil
 	}
 	place := maphash.String(a.seed, recordDestination(rec))
@@ -240,7 +240,7 @@ func (a *adopting) unreferenced(ctx context.Context, rec *clicksend.Record) erro
 		return nil
 	}
 	a.ids[rec.MessageID] = true
-	a.rows[place] = append(a.rows[place], unclaimed{at: at, rec: *rec})
+	a.rows[place] = append(a.rows[place], unclaimed{at: at, rec: fateOf(rec)})
 	return nil
 }
 
@@ -316,7 +316,7 @@ func (a *adopting) matchPlaces(ctx context.Context) error {
 		rows := a.rows[place]
 		may := func(i, j int) bool {
 			u, c := &rows[j], members[i].campaign
-			return (u.rec.Date == 0 || !u.at.Before(c.Created.Add(-margin))) && printedAlike(&c.Content, &u.rec)
+			return (u.rec.Date == 0 || !u.at.Before(c.Created.Add(-farMargin))) && printedAlike(&c.Content, &u.rec)
 		}
 		whose, _ := pairUp(len(members), rows, may, nil)
 		for i, j := range whose {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/postrider/postrider/campaign"
@@ -89,10 +90,22 @@ type candidate struct {
 	rival     bool // of an attempt that this look is not about
 }
 
-// unclaimed is a row that may speak of a member.
+// unclaimed is a row that may speak of a member, without where it went: its key
+// says that.
 type unclaimed struct {
 	at  time.Time
 	rec clicksend.Record
+}
+
+// fateOf keeps of a row what became of the message and how it was printed. The
+// texts of a row are parts of its whole page, which would be kept with them.
+func fateOf(rec *clicksend.Record) clicksend.Record {
+	return clicksend.Record{
+		MessageID: strings.Clone(rec.MessageID), Status: clicksend.HistoryStatus(strings.Clone(string(rec.Status))),
+		StatusCode: strings.Clone(rec.StatusCode), ErrorCode: strings.Clone(rec.ErrorCode),
+		Price: rec.Price, Parts: rec.Parts, Schedule: rec.Schedule, Date: rec.Date,
+		ReturnAddressID: rec.ReturnAddressID, Colour: rec.Colour, Duplex: rec.Duplex, Unread: rec.Unread,
+	}
 }
 
 // unreferenced takes in a row without a reference.
@@ -100,7 +113,7 @@ func (s *search) unreferenced(ctx context.Context, rec *clicksend.Record) error 
 	if s.byPlace == nil {
 		var err error
 		if s.byPlace, err = s.places(ctx); err != nil {
-			return fmt.Errorf("%w: %w", errLedger, err)
+			return err
 		}
 	}
 	b := s.byPlace
@@ -108,8 +121,8 @@ func (s *search) unreferenced(ctx context.Context, rec *clicksend.Record) error 
 	if len(b.candidates[key]) == 0 || rec.MessageID == "" || b.ids[rec.MessageID] {
 		return nil
 	}
-	b.ids[rec.MessageID] = true
-	b.rows[key] = append(b.rows[key], unclaimed{at: time.Unix(rec.Date, 0), rec: *rec})
+	b.ids[strings.Clone(rec.MessageID)] = true
+	b.rows[key] = append(b.rows[key], unclaimed{at: time.Unix(rec.Date, 0), rec: fateOf(rec)})
 	return nil
 }
 
@@ -130,7 +143,7 @@ func (s *search) candidates(ctx context.Context, b *byDestination, attempts []*l
 		if c == nil {
 			var err error
 			if c, err = s.r.Ledger.Campaign(ctx, a.Campaign); err != nil {
-				return err
+				return fmt.Errorf("%w: %w", errLedger, err)
 			}
 			campaigns[a.Campaign] = c
 		}
@@ -140,7 +153,7 @@ func (s *search) candidates(ctx context.Context, b *byDestination, attempts []*l
 		}
 		recipients, err := s.r.Ledger.SuspectRecipients(ctx, a)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errLedger, err)
 		}
 		for i := range recipients {
 			m, err := render.Render(&recipients[i].Contact)
@@ -178,13 +191,13 @@ func (s *search) matchPlaces(ctx context.Context) error {
 		// First these, then the answers: an attempt that is answered meanwhile is
 		// among the ones or the others.
 		rivals, err := s.r.Ledger.Rivals(ctx, s.look)
-		if err == nil {
-			err = s.candidates(ctx, b, rivals, true)
-		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", errLedger, err)
 		}
-		known, err := s.r.Ledger.KnownMessages(ctx, s.look.LookDue, time.Time{}, b.ids)
+		if err := s.candidates(ctx, b, rivals, true); err != nil {
+			return err
+		}
+		known, err := s.r.Ledger.KnownMessages(ctx, s.look.LookDue, s.since(), b.ids)
 		if err != nil {
 			return fmt.Errorf("%w: %w", errLedger, err)
 		}
@@ -227,9 +240,9 @@ func (s *search) matchPlace(all []candidate, rows []unclaimed) {
 			open = append(open, c)
 		}
 	}
-	whose, taken := pairUp(len(open), rows, func(i, j int) bool { return open[i].fits(&rows[j]) }, func(j int) (n int) {
+	whose, taken := pairUp(len(open), rows, func(i, j int) bool { return open[i].fits(&rows[j], s.reach) }, func(j int) (n int) {
 		for _, c := range rivals {
-			if c.fits(&rows[j]) {
+			if c.fits(&rows[j], s.reach) {
 				n++
 			}
 		}
@@ -251,7 +264,7 @@ func (s *search) matchPlace(all []candidate, rows []unclaimed) {
 		}
 		var whose []candidate
 		for _, c := range late {
-			if c.fits(&rows[j]) {
+			if c.fits(&rows[j], s.reach) {
 				whose = append(whose, c)
 			}
 		}
@@ -332,10 +345,11 @@ func interchangeable(fits [][]int, users []int, rows []unclaimed) bool {
 }
 
 // fits reports whether the row may be of the candidate's message: it is dated
-// when it may have left, or was to be let go, and was printed the same way.
-func (c *candidate) fits(u *unclaimed) bool {
+// when it may have left, or was to be let go, give or take reach, and was printed
+// the same way.
+func (c *candidate) fits(u *unclaimed, reach time.Duration) bool {
 	a := c.suspect
-	within := func(from, to time.Time) bool { return !u.at.Before(from.Add(-margin)) && !u.at.After(to.Add(margin)) }
+	within := func(from, to time.Time) bool { return !u.at.Before(from.Add(-reach)) && !u.at.After(to.Add(reach)) }
 	if u.rec.Date != 0 && !within(a.Started, a.Deadline) && (a.Held.IsZero() || !within(a.Held, a.Held)) {
 		return false
 	}

@@ -334,7 +334,7 @@ func (l *Ledger) applyVerdict(ctx context.Context, tx *tx, a *evidenced, e Evide
 	}
 	if len(v.late) > 0 {
 		err := event(ctx, tx, a.campaign, now, "postrider", "late evidence",
-			fmt.Sprintf("%s shows that attempt %d reached %d recipients whom history had shown absent", e, a.id, len(v.late)))
+			fmt.Sprintf("%s shows that attempt %d reached %d recipients who had been taken for absent", e, a.id, len(v.late)))
 		if err != nil {
 			return err
 		}
@@ -427,7 +427,7 @@ func (l *Ledger) recordDuplicates(ctx context.Context, tx *tx, a *evidenced, ids
 			return fmt.Errorf("recording a duplicate: %w", err)
 		}
 	}
-	reason := fmt.Sprintf(duplicatesReason+"%d recipients of campaign %d were accepted twice, since evidence came after they had been shown absent; look at the provider's history lag and POSTRIDER_SETTLE", len(ids), a.campaign)
+	reason := fmt.Sprintf(duplicatesReason+"%d recipients of campaign %d were accepted more than once, since evidence came after they had been taken for absent; look at the provider's history lag and POSTRIDER_SETTLE", len(ids), a.campaign)
 	_, err := tx.exec.ExecContext(ctx, `INSERT INTO channels (provider_url, provider_user, channel, stopped) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (provider_url, provider_user, channel) DO UPDATE SET stopped = $4`, a.provider.URL, a.provider.User, string(a.channel), reason)
 	if err != nil {

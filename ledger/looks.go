@@ -131,6 +131,10 @@ func (l *Ledger) BeginLook(ctx context.Context, d LookDue, settle, lease time.Du
 	return look, err
 }
 
+// lateReach is how long whoever was shown absent is still recognised at looks that
+// are made for others.
+const lateReach = 7 * 24 * time.Hour
+
 // suspects reads the attempts of a channel that a look may find something of.
 func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle time.Duration) ([]*Suspect, error) {
 	all, err := l.attemptsAs(ctx, d, `a.unresolved, a.absent`, `(a.unresolved IS NOT NULL OR a.absent IS NOT NULL) AND a.state IN (1, 3)`)
@@ -448,7 +452,7 @@ func (l *Ledger) returnToPending(ctx context.Context, tx *tx, a *evidenced, gone
 func (l *Ledger) rejectUnclear(ctx context.Context, tx *tx, a *evidenced, ids []int64) error {
 	for part := range slices.Chunk(ids, 500) {
 		args := append([]any{int(campaign.Rejected), int(campaign.Unknown)}, asArgs(part)...)
-		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1 WHERE state = $2 AND id IN (`+placeholders(3, len(part))+`)`, args...)
+		_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1, reason = COALESCE(NULLIF(reason, ''), 'no_row') WHERE state = $2 AND id IN (`+placeholders(3, len(part))+`)`, args...)
 		if err != nil {
 			return fmt.Errorf("giving up recipients of attempt %d: %w", a.id, err)
 		}
@@ -457,16 +461,23 @@ func (l *Ledger) rejectUnclear(ctx context.Context, tx *tx, a *evidenced, ids []
 }
 
 // PutOffLook records that history could not be looked at, and why: everybody
-// stays unknown. It needs no look to have begun.
+// stays unknown. It needs no look to have begun, and counts as one in vain.
 func (l *Ledger) PutOffLook(ctx context.Context, d LookDue, problem string, wait time.Duration) error {
 	return l.write(ctx, crashpoint.PutOffLook, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec.ExecContext(ctx, `INSERT INTO channels (provider_url, provider_user, channel, look_until, looked_at, look_error) VALUES ($1, $2, $3, $4, $5, $6)
+		err = oneRow(tx.exec.ExecContext(ctx, `INSERT INTO channels (provider_url, provider_user, channel, look_until, looked_at, look_error) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (provider_url, provider_user, channel) DO UPDATE SET look_until = $4, looked_at = $5, look_error = $6, look_by = '' WHERE channels.look_until <= $5`,
-			d.Provider.URL, d.Provider.User, string(d.Channel), now+wait.Milliseconds(), now, problem)
+			d.Provider.URL, d.Provider.User, string(d.Channel), now+wait.Milliseconds(), now, problem))
+		if errors.Is(err, ErrLostLease) {
+			return nil // somebody looks just now
+		}
+		if err == nil {
+			_, err = tx.exec.ExecContext(ctx, `UPDATE attempts SET looks = looks + 1 WHERE unresolved IS NOT NULL AND state IN (1, 3)
+				AND provider_url = $1 AND provider_user = $2 AND channel = $3 AND settles_from <= $4`, d.Provider.URL, d.Provider.User, string(d.Channel), now)
+		}
 		if err != nil {
 			return fmt.Errorf("putting off a look: %w", err)
 		}
@@ -517,13 +528,14 @@ func (l *Ledger) SuspectRecipients(ctx context.Context, s *Suspect) ([]Recipient
 type KnownMessage struct {
 	Attempt   int64
 	Recipient int64
+	Started   time.Time // when the attempt began, by the database's clock
 }
 
 // KnownMessages returns those of the provider's ids that the ledger holds
 // already, among the attempts on a channel that began since.
 func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, ids map[string]bool) (map[string]KnownMessage, error) {
 	known := map[string]KnownMessage{}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT id, members, answer FROM attempts
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id, started_at, members, answer FROM attempts
 		WHERE answer IS NOT NULL AND channel = $1 AND started_at >= $2`, string(d.Channel), since.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("reading answers: %w", err)
@@ -531,10 +543,10 @@ func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, 
 	defer rows.Close()
 	for rows.Next() {
 		var (
-			attempt      int64
-			cell, answer []byte
+			attempt, started int64
+			cell, answer     []byte
 		)
-		if err := rows.Scan(&attempt, &cell, &answer); err != nil {
+		if err := rows.Scan(&attempt, &started, &cell, &answer); err != nil {
 			return nil, fmt.Errorf("reading answers: %w", err)
 		}
 		members, err := decodeMembers(cell)
@@ -543,7 +555,7 @@ func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, 
 		}
 		err = unpackAnswer(answer, members, func(recipient int64, s Said) {
 			if ids[s.ProviderID] {
-				known[s.ProviderID] = KnownMessage{attempt, recipient}
+				known[s.ProviderID] = KnownMessage{attempt, recipient, fromMillis(started)}
 			}
 		})
 		if err != nil {
@@ -553,7 +565,7 @@ func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, 
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("reading answers: %w", err)
 	}
-	single, err := l.store.read().QueryContext(ctx, `SELECT m.provider_id, m.attempt_id, m.recipient_id FROM messages m JOIN attempts a ON a.id = m.attempt_id
+	single, err := l.store.read().QueryContext(ctx, `SELECT m.provider_id, m.attempt_id, m.recipient_id, a.started_at FROM messages m JOIN attempts a ON a.id = m.attempt_id
 		WHERE a.channel = $1 AND a.started_at >= $2`, string(d.Channel), since.UnixMilli())
 	if err != nil {
 		return nil, fmt.Errorf("reading messages: %w", err)
@@ -561,12 +573,14 @@ func (l *Ledger) KnownMessages(ctx context.Context, d LookDue, since time.Time, 
 	defer single.Close()
 	for single.Next() {
 		var (
-			id string
-			k  KnownMessage
+			id      string
+			k       KnownMessage
+			started int64
 		)
-		if err := single.Scan(&id, &k.Attempt, &k.Recipient); err != nil {
+		if err := single.Scan(&id, &k.Attempt, &k.Recipient, &started); err != nil {
 			return nil, fmt.Errorf("reading messages: %w", err)
 		}
+		k.Started = fromMillis(started)
 		if ids[id] {
 			known[id] = k
 		}

@@ -121,10 +121,6 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 		if err != nil {
 			return err
 		}
-		// An answer that leaves everybody unknown says no more than none.
-		if err := l.setStreak(ctx, tx, a.claim.Campaign, unknown == len(ans.Outcomes)); err != nil {
-			return err
-		}
 		if len(passing) > 0 {
 			wait := passingWait << min(a.claim.Tries, 6)
 			groups := [][]int64{passing}
@@ -136,6 +132,11 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 					return err
 				}
 			}
+		}
+		// An answer that leaves everybody unknown says no more than none. Channels
+		// are locked after everything else, everywhere.
+		if err := l.setStreak(ctx, tx, a.claim.Campaign, unknown == len(ans.Outcomes)); err != nil {
+			return err
 		}
 		p := a.claim.Campaign.Provider
 		e := &evidenced{id: a.ID, campaign: a.Campaign, batch: a.Batch, channel: a.claim.Campaign.Channel, provider: p}
@@ -457,9 +458,6 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 		if err != nil {
 			return err
 		}
-		if err := l.setStreak(ctx, tx, a.claim.Campaign, false); err != nil {
-			return err
-		}
 		if len(a.Members) == 1 {
 			if err := setRecipients(ctx, tx, a.Members, campaign.Rejected, code, campaign.Pending); err != nil {
 				return err
@@ -467,6 +465,9 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 			alone := Answer{Outcomes: []Outcome{{Recipient: a.Members[0], State: campaign.Rejected}}, Brake: brake}
 			pause, err := l.settleSpend(ctx, tx, a, alone, 0, 0, 1, 1)
 			if err != nil {
+				return err
+			}
+			if err := l.setStreak(ctx, tx, a.claim.Campaign, false); err != nil {
 				return err
 			}
 			return l.reopen(ctx, tx, a, done.state, done.now, pause)
@@ -479,6 +480,9 @@ func (l *Ledger) CloseRefused(ctx context.Context, a *Attempt, code, note string
 			if err := l.childBatch(ctx, tx, child{parent: a.Batch, members: members, dueAt: done.now}); err != nil {
 				return err
 			}
+		}
+		if err := l.setStreak(ctx, tx, a.claim.Campaign, false); err != nil {
+			return err
 		}
 		return l.reopen(ctx, tx, a, done.state, done.now, "")
 	})

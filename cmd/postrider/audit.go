@@ -214,6 +214,8 @@ func (m *Main) showAudit(c *ledger.Campaign, res *jobs.AuditResult) {
 		m.say("the history could not be read completely (%s): who is missing may be there all the same", res.Doubt)
 	case !res.Complete:
 		m.say("the history could not be read completely (%s): this proves nothing", res.Doubt)
+	case res.Differences() == 0 && res.Fresh+res.Unknown > 0:
+		m.say("among the others, history and ledger say the same")
 	case res.Differences() == 0:
 		m.say("history and ledger say the same")
 	}

@@ -138,6 +138,9 @@ func (m *Main) campaignAssume(ctx context.Context, ref string, attempt int64, se
 	if err != nil {
 		return err
 	}
+	if n.Unknown == 0 {
+		return campaign.Errorf(campaign.CodeConflict, "nobody of campaign %d is unknown: there is nothing to decide", c.ID)
+	}
 	what := "count as accepted, at the price that was quoted"
 	if !sent {
 		what = "are sent to again: whoever did get the message gets it twice"

@@ -37,7 +37,7 @@ func TestASendFindsOutWhatBecameOfALostAnswer(t *testing.T) {
 		t.Errorf("the provider accepted %d, %d of them again", st.Accepted, st.Again)
 	}
 	s.run("campaign", "unknown", "sale").exits(exitDone).says("nobody is unknown")
-	s.run("campaign", "unknown", "sale", "--assume", "sent", "--yes").exits(exitFailed).warns("nothing of campaign 1 is unknown")
+	s.run("campaign", "unknown", "sale", "--assume", "sent", "--yes").exits(exitFailed).warns("nobody of campaign 1 is unknown")
 	s.run("campaign", "status", "sale", "--json").exits(exitDone).holds(map[string]any{"unknown": 0.0, "duplicates": 0.0, "accepted": 30.0})
 }
 
