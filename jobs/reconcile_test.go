@@ -340,6 +340,7 @@ func TestAHistoryInAnotherTimeZoneMakesNobodyAbsent(t *testing.T) {
 			t.Run(fmt.Sprint(ch, "/", shift), func(t *testing.T) {
 				r := newRig(t, setup{})
 				r.settle = 100 * time.Millisecond
+				r.sb.SetHistory(sandbox.HistoryMode{NoReference: ch.IsPost()})
 				r.front(func(w http.ResponseWriter, req *http.Request) {
 					if !strings.HasSuffix(req.URL.Path, "/history") {
 						r.sb.ServeHTTP(w, req)
