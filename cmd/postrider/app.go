@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/postrider/postrider/campaign"
@@ -149,6 +150,7 @@ func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
 }
 
 func (m *Main) rootCommand() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "postrider",
 		Short: "Send bulk SMS, MMS, letters and postcards, nobody twice and nobody lost",
@@ -157,10 +159,18 @@ func (m *Main) rootCommand() *cobra.Command {
 			"Try it without an account:  postrider demo",
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: m.loadConfig,
+		Annotations:       map[string]string{"config": "none"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return m.sayVersion()
+			}
+			return cmd.Help()
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "say which Postrider this is")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see `%s --help`)", err, c.CommandPath())
+		return usagef("%w (see `%s --help`)", plainFlagError(err), c.CommandPath())
 	})
 	configs.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&m.json, "json", false, "print one JSON object on stdout, and nothing else there")
@@ -171,6 +181,28 @@ func (m *Main) rootCommand() *cobra.Command {
 		root.AddCommand(c)
 	}
 	return root
+}
+
+// plainFlagError says in plain words what is wrong with a flag's value.
+func plainFlagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	what := ""
+	switch bad.GetFlag().Value.Type() {
+	case "int", "int64", "uint64":
+		what = "a whole number"
+	case "float64":
+		what = "a number"
+	case "duration":
+		what = "a span of time such as 90s"
+	case "bool":
+		what = "true or false"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), what)
 }
 
 // notBuiltYet are commands of the contract whose part is not built: they are
@@ -195,7 +227,11 @@ func (m *Main) notBuiltYet() []*cobra.Command {
 func exactArgs(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usagef("%s needs %s, and was given %d arguments", c.CommandPath(), what, len(args))
+			hint := ""
+			if body := c.Flags().Lookup("body"); body != nil && body.Changed {
+				hint = ": put the whole text of --body in quotes"
+			}
+			return usagef("%s needs %s, and was given %s%s", c.CommandPath(), what, plural(len(args), "argument"), hint)
 		}
 		return nil
 	}

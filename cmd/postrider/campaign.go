@@ -355,7 +355,7 @@ func (m *Main) campaignReport(ctx context.Context, ref, file string) error {
 	}
 	m.printReport(report)
 	for _, e := range events {
-		line := fmt.Sprintf("  %s  %-10s by %s", e.At.Local().Format("2006-01-02 15:04:05"), e.Action, printable(e.Actor))
+		line := fmt.Sprintf("  %s  %-10s by %s", e.At.Local().Format("2006-01-02 15:04:05 -07:00"), e.Action, printable(e.Actor))
 		if e.Reason != "" {
 			line += ": " + printable(e.Reason)
 		}
@@ -602,7 +602,7 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 		if err := m.sayOthers(ctx, l, c.ID); err != nil {
 			return err
 		}
-		return m.follow(ctx, l, c.ID, true)
+		return m.follow(ctx, l, c.ID, true, time.Local)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil {
 		return err

@@ -195,9 +195,9 @@ func (m *Main) doctor(cmd *cobra.Command, sendTest string, verbose bool) error {
 	}
 	switch {
 	case out.Problems > 0:
-		m.say("\n%d problem(s), %d warning(s)", out.Problems, out.Warnings)
+		m.say("\n%s, %s", plural(out.Problems, "problem"), plural(out.Warnings, "warning"))
 	case out.Warnings > 0:
-		m.say("\nready to send; %d warning(s)", out.Warnings)
+		m.say("\nready to send; %s", plural(out.Warnings, "warning"))
 	default:
 		m.say("\nall well: ready to send")
 	}

@@ -16,14 +16,14 @@ import (
 // follow sees to it that a started campaign is sent, and says by whom: by this
 // process where the embedded engine is free, else by the one that holds it, or
 // by the workers on Redis. It waits for the end where this process sends or may
-// have to, and where it was asked to.
-func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool) error {
+// have to, and where it was asked to. A start in the future is said in zone.
+func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool, zone *time.Location) error {
 	c, err := l.Campaign(ctx, id)
 	if err != nil {
 		return err
 	}
 	if c.State == campaign.Scheduled && !wait {
-		m.say("campaign %d starts at %s; `postrider serve` (or worker and scheduler) must be running then", id, c.StartAt.Format(time.RFC3339))
+		m.say("campaign %d starts at %s; `postrider serve` (or worker and scheduler) must be running then", id, c.StartAt.In(zone).Format(time.RFC3339))
 		return m.showCampaign(ctx, l, id, false)
 	}
 	if m.cfg.UsesEmbeddedRedis() {

@@ -226,7 +226,7 @@ func (m *Main) campaignRetry(ctx context.Context, ref, code string, wait, yes bo
 		if err := m.sayOthers(ctx, l, c.ID); err != nil {
 			return err
 		}
-		return m.follow(ctx, l, c.ID, true)
+		return m.follow(ctx, l, c.ID, true, time.Local)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil || m.json {
 		return err
