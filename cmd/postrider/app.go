@@ -279,12 +279,14 @@ func (m *Main) path(p string) string {
 }
 
 // log writes to stderr in the configured form.
-func (m *Main) log() *slog.Logger {
+func (m *Main) log() *slog.Logger { return m.logTo(m.Stderr) }
+
+func (m *Main) logTo(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: m.cfg.LogLevel}
 	if m.cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(m.Stderr, opts))
+		return slog.New(slog.NewJSONHandler(w, opts))
 	}
-	return slog.New(slog.NewTextHandler(m.Stderr, opts))
+	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // openLedger opens the configured database.

@@ -146,11 +146,7 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 	case campaign.Quoted:
 		m.say("  it was planned and priced, and never approved")
 	case campaign.Paused:
-		if c.Stopped != "" && c.Stopped == c.Reason {
-			m.say("  once you know why, go on with `postrider campaign resume %d --after-duplicates`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
-			break
-		}
-		m.say("  go on with `postrider campaign resume %d`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
+		m.sayPaused(c)
 	case campaign.Scheduled:
 		if c.StartAt != nil {
 			m.say("  it starts at %s", c.StartAt.Local().Format(time.RFC3339))
@@ -174,6 +170,15 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 		return m.sayIfIdle()
 	}
 	return nil
+}
+
+// sayPaused says how to go on with a paused campaign.
+func (m *Main) sayPaused(c *campaignJSON) {
+	if c.Stopped != "" && c.Stopped == c.Reason {
+		m.say("  once you know why, go on with `postrider campaign resume %d --after-duplicates`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
+		return
+	}
+	m.say("  go on with `postrider campaign resume %d`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
 }
 
 // sayUnknown says when the provider's history is read for recipients whose
@@ -244,7 +249,7 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 		}
 		if line := watchLine(c, n); line != last {
 			if redraw {
-				fmt.Fprint(m.Stderr, "\r\x1b[K"+line)
+				fmt.Fprint(m.Stderr, clearLine+line)
 			} else {
 				fmt.Fprintln(m.Stderr, line)
 			}
@@ -264,7 +269,7 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 		}
 		if over {
 			if redraw {
-				fmt.Fprint(m.Stderr, "\r\x1b[K")
+				fmt.Fprint(m.Stderr, clearLine)
 			}
 			return describe(ctx, l, id)
 		}

@@ -116,6 +116,9 @@ func (m *Main) showCampaign(ctx context.Context, l *ledger.Ledger, id int64, fin
 	}
 	if final {
 		m.printReport(out)
+		if out.State == campaign.Paused {
+			m.sayPaused(out)
+		}
 	}
 	return nil
 }
@@ -126,8 +129,9 @@ func (m *Main) showCampaign(ctx context.Context, l *ledger.Ledger, id int64, fin
 // that goes on.
 func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine) (err error) {
 	defer func() { e.close() }()
+	log := m.driveLog()
 	start := func() error {
-		return m.run(ctx, e, l, m.log(), roles{worker: true, scheduler: true})
+		return m.run(ctx, e, l, log, roles{worker: true, scheduler: true})
 	}
 	if e != nil {
 		if err := start(); err != nil {
@@ -159,7 +163,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			}
 		} else if ctx.Err() == nil {
 			// The database is away for a moment: the workers wait for it, too.
-			m.log().Warn("the campaign's standing cannot be read just now", "error", err)
+			log.Warn("the campaign's standing cannot be read just now", "error", err)
 		}
 		select {
 		case <-time.After(300 * time.Millisecond):

@@ -312,7 +312,8 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if c, err = l.Campaign(ctx, c.ID); err != nil {
 		return err
 	}
-	offer := &offer{campaign: c, quote: quote, audience: audience, host: m.hostName(ctx), rate: m.allowedRate(ctx, limiter, provider, c), zone: p.startAt.Location()}
+	offer := &offer{campaign: c, quote: quote, audience: audience, host: m.hostName(ctx), rate: m.allowedRate(ctx, limiter, provider, c), zone: p.startAt.Location(),
+		balance: campaign.Micros(account.Balance), recharge: account.AutoRecharge}
 	if r.dryRun {
 		return m.showDryRun(offer)
 	}
@@ -727,6 +728,8 @@ type offer struct {
 	audience *importResult
 	host     string
 	rate     float64
+	balance  campaign.Micros
+	recharge bool           // the account buys credit by itself
 	zone     *time.Location // in which --at was typed
 }
 
@@ -775,6 +778,13 @@ func (m *Main) showOffer(o *offer) {
 		m.say("  will refuse   %s", list(o.quote.Refusals))
 	}
 	m.say("  price         %s %s", o.quote.Total, o.quote.Currency)
+	if o.balance < o.quote.Total {
+		note := ""
+		if o.recharge {
+			note = "; the account is recharged automatically"
+		}
+		m.say("  balance       %s %s, less than the price%s", o.balance, o.quote.Currency, note)
+	}
 	if c.Budget != nil {
 		note := "never exceeded"
 		if o.quote.Total > *c.Budget {

@@ -110,3 +110,20 @@ func TestMistakesInFlagsAreSaidInPlainWords(t *testing.T) {
 		s.run(c.args...).exits(exitUsage).warns(c.says).hides("strconv", "stat ")
 	}
 }
+
+func TestABalanceBelowThePriceIsShown(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{Balance: "0.10"})
+	s.file("people.csv", "phone\n+61412345678\n+61412345679\n+61412345680\n")
+	send := func(to string, more ...string) *ran {
+		return s.run(append([]string{"send", "--channel", "sms", "--to", to, "--body", "Hi"}, more...)...)
+	}
+	send("people.csv", "--dry-run").exits(exitDone).says("balance       0.10 AUD, less than the price")
+	s.file("one.csv", "phone\n+61412345678\n")
+	send("one.csv", "--dry-run").exits(exitDone).hides("balance ")
+	r := send("people.csv", "--yes").exits(exitStopped).says("is paused", "go on with `postrider campaign resume 3`")
+	if strings.Count(r.out, "campaign resume") != 1 {
+		t.Errorf("it says more than once how to go on:\n%s", r.out)
+	}
+}
