@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"os/user"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -107,21 +109,52 @@ func (m *Main) Run(ctx context.Context, args []string) int {
 		err, code = errors.New("interrupted"), exitStopped
 	}
 	if m.json {
-		kind := string(campaign.ErrorCode(err))
-		switch code {
-		case exitUsage:
-			kind = "usage"
-		case exitStopped:
-			kind = "stopped"
-		default:
-			if clicksend.KindOf(err) != "" {
-				kind = "provider"
-			}
-		}
-		_ = json.NewEncoder(m.Stdout).Encode(map[string]string{"error": err.Error(), "code": kind})
+		_ = json.NewEncoder(m.Stdout).Encode(errorOf(err, code))
 	}
 	fmt.Fprintln(m.Stderr, "postrider: "+err.Error())
 	return code
+}
+
+// errorJSON is what --json prints of an error.
+type errorJSON struct {
+	Error string `json:"error"` // for people
+	Code  string `json:"code"`  // for programs: usage, stopped, provider, or a campaign.Code
+	// Campaign is the campaign that stands in the way, when a send is refused
+	// because the same was sent already.
+	Campaign int64 `json:"campaign,omitempty"`
+}
+
+func errorOf(err error, exit int) errorJSON {
+	out := errorJSON{Error: err.Error(), Code: string(campaign.ErrorCode(err))}
+	var same *ledger.SimilarError
+	if errors.As(err, &same) {
+		out.Campaign = same.ID
+	}
+	switch {
+	case exit == exitUsage:
+		out.Code = "usage"
+	case exit == exitStopped:
+		out.Code = "stopped"
+	case clicksend.KindOf(err) != "":
+		out.Code = "provider"
+	case out.Code == string(campaign.CodeInternal) && isAway(err):
+		out.Code = string(campaign.CodeUnavailable)
+	}
+	return out
+}
+
+// isAway reports whether a database or Redis server does not answer, or says
+// that it takes nobody just now.
+func isAway(err error) bool {
+	var broken *net.OpError
+	var noHost *net.DNSError
+	var connecting *pgconn.ConnectError
+	if errors.As(err, &broken) || errors.As(err, &noHost) || errors.As(err, &connecting) {
+		return true
+	}
+	var refused *pgconn.PgError
+	// 57P: the server stops or starts; 08: the connection broke; 53300: too many.
+	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "57P") || strings.HasPrefix(refused.Code, "08") || refused.Code == "53300")
 }
 
 // withInterrupts ends the context at the first Ctrl-C and the process at the
@@ -299,7 +332,7 @@ func (m *Main) openLedger(ctx context.Context) (*ledger.Ledger, error) {
 func (m *Main) openProvider(l *ledger.Ledger, limiter *ratelimit.Limiter) (*jobs.Provider, error) {
 	name, key, err := m.cfg.Credentials()
 	if err != nil {
-		return nil, err
+		return nil, campaign.Errorf(campaign.CodeConfig, "%w", err)
 	}
 	return jobs.NewProvider(jobs.ProviderConfig{
 		Client: clicksend.Config{
