@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -50,6 +51,10 @@ type Main struct {
 	Interrupts <-chan os.Signal
 	// Exit ends the process at once, at the second Ctrl-C.
 	Exit func(code int)
+
+	// atInterrupt is what the command under way says at Ctrl-C; nil: nothing of
+	// it is in flight.
+	atInterrupt atomic.Pointer[farewell]
 
 	cfg      *configs.Config
 	json     bool
@@ -157,6 +162,32 @@ func isAway(err error) bool {
 	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "57P") || strings.HasPrefix(refused.Code, "08") || refused.Code == "53300")
 }
 
+// farewell is what is said at the first Ctrl-C, and at the second, which leaves
+// at once. With a log, the first is left to the command, and the second goes
+// there.
+type farewell struct {
+	first, second string
+	log           *slog.Logger
+}
+
+// finishing is the first word of a command that has batches in flight.
+const finishing = "stopping; what is in flight is finished and recorded first (Ctrl-C again leaves at once)"
+
+func (f *farewell) say(w io.Writer, n int) {
+	switch {
+	case f == nil && n == 1:
+		fmt.Fprintln(w, "\nstopping (Ctrl-C again leaves at once)")
+	case f == nil:
+		fmt.Fprintln(w, "\npostrider: left at once; the same command begins anew")
+	case n == 1 && f.log == nil:
+		fmt.Fprintln(w, "\n"+f.first)
+	case n > 1 && f.log == nil:
+		fmt.Fprintln(w, "\npostrider: "+f.second)
+	case n > 1:
+		f.log.Warn(f.second)
+	}
+}
+
 // withInterrupts ends the context at the first Ctrl-C and the process at the
 // second: what is in flight then is found out later, nothing is lost.
 func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
@@ -169,8 +200,8 @@ func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
 			case <-done:
 				return
 			}
+			m.atInterrupt.Load().say(m.Stderr, n)
 			if n == 1 {
-				fmt.Fprintln(m.Stderr, "\nstopping; what is in flight is finished and recorded first (Ctrl-C again leaves at once)")
 				cancel()
 				continue
 			}
