@@ -15,7 +15,12 @@ const (
 	CodeNotFound Code = "not_found" // no such campaign, list, address
 	CodeConflict Code = "conflict"  // the thing is in a state that does not allow this
 	CodeExists   Code = "exists"    // a thing of that name, or the same campaign, is there already
+	CodeConfig   Code = "config"    // a setting is missing, such as the credentials
 	CodeInternal Code = "internal"  // ours
+
+	// CodeUnavailable is for a database or queue that does not answer: the same
+	// may go well in a moment.
+	CodeUnavailable Code = "unavailable"
 )
 
 // Error is an error with a code.

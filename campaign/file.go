@@ -113,10 +113,18 @@ func (f *File) check(field string, ch Channel, ps *Problems) {
 	case f.Size <= 0:
 		ps.add(field, "%s is empty", name)
 	case !slices.Contains(types, f.Type):
-		ps.add(field, "%s is not of a type that a %s can have: use %s", name, ch, strings.Join(types, ", "))
+		ps.add(field, "%s is not of a type that %s can have: use %s", name, one(ch), strings.Join(types, ", "))
 	case ch == MMS && f.Size > MaxMediaSize:
 		ps.add(field, "%s has %d bytes, and an MMS file at most %d (250 kB): make it smaller", name, f.Size, MaxMediaSize)
 	}
+}
+
+// one names a message of a channel with its article.
+func one(ch Channel) string {
+	if ch == MMS {
+		return "an MMS"
+	}
+	return "a " + ch.String()
 }
 
 // checkURL checks a foreign file by its address, which is all we have of it.

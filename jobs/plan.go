@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,10 +148,14 @@ func storeFile(ctx context.Context, l *ledger.Ledger, dir, path string) (campaig
 	if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
 		return campaign.File{URL: path, Name: filepath.Base(path)}, nil
 	}
+	named := path
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return campaign.File{}, campaign.Errorf(campaign.CodeNotFound, "there is no file %s", named)
+	}
 	if err != nil {
 		return campaign.File{}, err
 	}
@@ -160,7 +165,7 @@ func storeFile(ctx context.Context, l *ledger.Ledger, dir, path string) (campaig
 	case info.Size() == 0:
 		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is empty", filepath.Base(path))
 	case info.Size() > maxFile:
-		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s has %d bytes; at most %d are sent", filepath.Base(path), info.Size(), maxFile)
+		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is larger than %d MB, the most that is sent", filepath.Base(path), maxFile>>20)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {

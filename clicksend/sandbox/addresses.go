@@ -129,7 +129,7 @@ func noReturnAddress() *apiError { return notFound("The return address does not 
 func getReturnAddress(q *call, out []byte) ([]byte, *apiError) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
-	r := q.a.address(q.param)
+	r := q.a.address(q.params[0])
 	if r == nil {
 		return nil, noReturnAddress()
 	}
@@ -143,7 +143,7 @@ func updateReturnAddress(q *call, out []byte) ([]byte, *apiError) {
 	}
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
-	r := q.a.address(q.param)
+	r := q.a.address(q.params[0])
 	if r == nil {
 		return nil, noReturnAddress()
 	}
@@ -155,7 +155,7 @@ func updateReturnAddress(q *call, out []byte) ([]byte, *apiError) {
 func deleteReturnAddress(q *call, out []byte) ([]byte, *apiError) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
-	r := q.a.address(q.param)
+	r := q.a.address(q.params[0])
 	if r == nil {
 		return nil, noReturnAddress()
 	}

@@ -155,7 +155,7 @@ func cancelMMS(q *call, out []byte) ([]byte, *apiError) {
 	if fail := q.cancelOne(mms); fail != nil {
 		return nil, fail
 	}
-	return append(begin(out, "Message "+q.param+" has been cancelled."), "[]}"...), nil
+	return append(begin(out, "Message "+q.params[0]+" has been cancelled."), "[]}"...), nil
 }
 
 func cancelAllMMS(q *call, out []byte) ([]byte, *apiError) { return q.cancelAll(mms, out) }

@@ -7,7 +7,7 @@ import "strings"
 type handler func(q *call, out []byte) ([]byte, *apiError)
 
 // route is one operation of the API. In its pattern a segment in braces
-// matches any text; a route has at most one of them.
+// matches any text.
 type route struct {
 	method  string
 	pattern string // below /v3
@@ -50,20 +50,20 @@ func (t *router) add(r route) {
 	n.routes[r.method] = &r
 }
 
-// find returns the route, or nil with known telling whether the path exists
-// under another method. A slash at the end is let pass, as the documents' own
+// find returns the route and what stands for its segments in braces, in their
+// order, or nil with known telling whether the path exists under another method. A slash at the end is let pass, as the documents' own
 // examples carry it.
-func (t *router) find(method, path string) (r *route, param string, known bool) {
+func (t *router) find(method, path string) (r *route, params []string, known bool) {
 	n := &t.root
 	for seg := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		switch next := n.static[seg]; {
 		case next != nil:
 			n = next
 		case n.param != nil && seg != "":
-			n, param = n.param, seg
+			n, params = n.param, append(params, seg)
 		default:
-			return nil, "", false
+			return nil, nil, false
 		}
 	}
-	return n.routes[method], param, len(n.routes) > 0
+	return n.routes[method], params, len(n.routes) > 0
 }

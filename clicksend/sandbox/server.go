@@ -226,15 +226,15 @@ func (s *Server) Hint(addr string) string {
 
 // call is one request on its way through the sandbox.
 type call struct {
-	s     *Server
-	a     *account
-	r     *http.Request
-	route *route
-	param string
-	body  []byte
-	now   time.Time
-	drawn drawn
-	buf   *buffers
+	s      *Server
+	a      *account
+	r      *http.Request
+	route  *route
+	params []string // of the path, in its order
+	body   []byte
+	now    time.Time
+	drawn  drawn
+	buf    *buffers
 }
 
 // buffers are reused from request to request.
@@ -264,8 +264,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	buf := s.bufs.Get().(*buffers)
 	defer s.bufs.Put(buf)
 	q := &call{s: s, r: r, buf: buf}
-	rt, param, known := s.routes.find(r.Method, r.URL.Path[len("/v3"):])
-	q.route, q.param = rt, param
+	rt, params, known := s.routes.find(r.Method, r.URL.Path[len("/v3"):])
+	q.route, q.params = rt, params
 	endpoint := "unknown"
 	if rt != nil {
 		endpoint = rt.name

@@ -115,7 +115,7 @@ func cancelSMS(q *call, out []byte) ([]byte, *apiError) {
 	if fail := q.cancelOne(sms); fail != nil {
 		return nil, fail
 	}
-	return append(begin(out, "Message "+q.param+" has been cancelled."), "[]}"...), nil
+	return append(begin(out, "Message "+q.params[0]+" has been cancelled."), "[]}"...), nil
 }
 
 func cancelAllSMS(q *call, out []byte) ([]byte, *apiError) { return q.cancelAll(sms, out) }
@@ -124,7 +124,7 @@ func cancelAllSMS(q *call, out []byte) ([]byte, *apiError) { return q.cancelAll(
 // scheduled.
 func (q *call) cancelOne(ch channel) *apiError {
 	gone := notFound("The message does not exist.")
-	hi, lo, ok := parseUUID(q.param)
+	hi, lo, ok := parseUUID(q.params[0])
 	if !ok {
 		return gone
 	}

@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"os/user"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/postrider/postrider/campaign"
@@ -47,6 +51,10 @@ type Main struct {
 	Interrupts <-chan os.Signal
 	// Exit ends the process at once, at the second Ctrl-C.
 	Exit func(code int)
+
+	// atInterrupt is what the command under way says at Ctrl-C; nil: nothing of
+	// it is in flight.
+	atInterrupt atomic.Pointer[farewell]
 
 	cfg      *configs.Config
 	json     bool
@@ -106,21 +114,78 @@ func (m *Main) Run(ctx context.Context, args []string) int {
 		err, code = errors.New("interrupted"), exitStopped
 	}
 	if m.json {
-		kind := string(campaign.ErrorCode(err))
-		switch code {
-		case exitUsage:
-			kind = "usage"
-		case exitStopped:
-			kind = "stopped"
-		default:
-			if clicksend.KindOf(err) != "" {
-				kind = "provider"
-			}
-		}
-		_ = json.NewEncoder(m.Stdout).Encode(map[string]string{"error": err.Error(), "code": kind})
+		_ = json.NewEncoder(m.Stdout).Encode(errorOf(err, code))
 	}
 	fmt.Fprintln(m.Stderr, "postrider: "+err.Error())
 	return code
+}
+
+// errorJSON is what --json prints of an error.
+type errorJSON struct {
+	Error string `json:"error"` // for people
+	Code  string `json:"code"`  // for programs: usage, stopped, provider, or a campaign.Code
+	// Campaign is the campaign that stands in the way, when a send is refused
+	// because the same was sent already.
+	Campaign int64 `json:"campaign,omitempty"`
+}
+
+func errorOf(err error, exit int) errorJSON {
+	out := errorJSON{Error: err.Error(), Code: string(campaign.ErrorCode(err))}
+	var same *ledger.SimilarError
+	if errors.As(err, &same) {
+		out.Campaign = same.ID
+	}
+	switch {
+	case exit == exitUsage:
+		out.Code = "usage"
+	case exit == exitStopped:
+		out.Code = "stopped"
+	case clicksend.KindOf(err) != "":
+		out.Code = "provider"
+	case out.Code == string(campaign.CodeInternal) && isAway(err):
+		out.Code = string(campaign.CodeUnavailable)
+	}
+	return out
+}
+
+// isAway reports whether a database or Redis server does not answer, or says
+// that it takes nobody just now.
+func isAway(err error) bool {
+	var broken *net.OpError
+	var noHost *net.DNSError
+	var connecting *pgconn.ConnectError
+	if errors.As(err, &broken) || errors.As(err, &noHost) || errors.As(err, &connecting) {
+		return true
+	}
+	var refused *pgconn.PgError
+	// 57P: the server stops or starts; 08: the connection broke; 53300: too many.
+	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "57P") || strings.HasPrefix(refused.Code, "08") || refused.Code == "53300")
+}
+
+// farewell is what is said at the first Ctrl-C, and at the second, which leaves
+// at once. With a log, the first is left to the command, and the second goes
+// there.
+type farewell struct {
+	first, second string
+	log           *slog.Logger
+}
+
+// finishing is the first word of a command that has batches in flight.
+const finishing = "stopping; what is in flight is finished and recorded first (Ctrl-C again leaves at once)"
+
+func (f *farewell) say(w io.Writer, n int) {
+	switch {
+	case f == nil && n == 1:
+		fmt.Fprintln(w, "\nstopping (Ctrl-C again leaves at once)")
+	case f == nil:
+		fmt.Fprintln(w, "\npostrider: left at once; the same command begins anew")
+	case n == 1 && f.log == nil:
+		fmt.Fprintln(w, "\n"+f.first)
+	case n > 1 && f.log == nil:
+		fmt.Fprintln(w, "\npostrider: "+f.second)
+	case n > 1:
+		f.log.Warn(f.second)
+	}
 }
 
 // withInterrupts ends the context at the first Ctrl-C and the process at the
@@ -135,8 +200,8 @@ func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
 			case <-done:
 				return
 			}
+			m.atInterrupt.Load().say(m.Stderr, n)
 			if n == 1 {
-				fmt.Fprintln(m.Stderr, "\nstopping; what is in flight is finished and recorded first (Ctrl-C again leaves at once)")
 				cancel()
 				continue
 			}
@@ -149,6 +214,7 @@ func (m *Main) withInterrupts(ctx context.Context) (context.Context, func()) {
 }
 
 func (m *Main) rootCommand() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "postrider",
 		Short: "Send bulk SMS, MMS, letters and postcards, nobody twice and nobody lost",
@@ -157,10 +223,18 @@ func (m *Main) rootCommand() *cobra.Command {
 			"Try it without an account:  postrider demo",
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: m.loadConfig,
+		Annotations:       map[string]string{"config": "none"},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return m.sayVersion()
+			}
+			return cmd.Help()
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "say which Postrider this is")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see `%s --help`)", err, c.CommandPath())
+		return usagef("%w (see `%s --help`)", plainFlagError(err), c.CommandPath())
 	})
 	configs.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&m.json, "json", false, "print one JSON object on stdout, and nothing else there")
@@ -171,6 +245,28 @@ func (m *Main) rootCommand() *cobra.Command {
 		root.AddCommand(c)
 	}
 	return root
+}
+
+// plainFlagError says in plain words what is wrong with a flag's value.
+func plainFlagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	what := ""
+	switch bad.GetFlag().Value.Type() {
+	case "int", "int64", "uint64":
+		what = "a whole number"
+	case "float64":
+		what = "a number"
+	case "duration":
+		what = "a span of time such as 90s"
+	case "bool":
+		what = "true or false"
+	default:
+		return err
+	}
+	return fmt.Errorf("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), what)
 }
 
 // notBuiltYet are commands of the contract whose part is not built: they are
@@ -195,7 +291,11 @@ func (m *Main) notBuiltYet() []*cobra.Command {
 func exactArgs(n int, what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usagef("%s needs %s, and was given %d arguments", c.CommandPath(), what, len(args))
+			hint := ""
+			if body := c.Flags().Lookup("body"); body != nil && body.Changed {
+				hint = ": put the whole text of --body in quotes"
+			}
+			return usagef("%s needs %s, and was given %s%s", c.CommandPath(), what, plural(len(args), "argument"), hint)
 		}
 		return nil
 	}
@@ -243,12 +343,14 @@ func (m *Main) path(p string) string {
 }
 
 // log writes to stderr in the configured form.
-func (m *Main) log() *slog.Logger {
+func (m *Main) log() *slog.Logger { return m.logTo(m.Stderr) }
+
+func (m *Main) logTo(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: m.cfg.LogLevel}
 	if m.cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(m.Stderr, opts))
+		return slog.New(slog.NewJSONHandler(w, opts))
 	}
-	return slog.New(slog.NewTextHandler(m.Stderr, opts))
+	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // openLedger opens the configured database.
@@ -261,7 +363,7 @@ func (m *Main) openLedger(ctx context.Context) (*ledger.Ledger, error) {
 func (m *Main) openProvider(l *ledger.Ledger, limiter *ratelimit.Limiter) (*jobs.Provider, error) {
 	name, key, err := m.cfg.Credentials()
 	if err != nil {
-		return nil, err
+		return nil, campaign.Errorf(campaign.CodeConfig, "%w", err)
 	}
 	return jobs.NewProvider(jobs.ProviderConfig{
 		Client: clicksend.Config{

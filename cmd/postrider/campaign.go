@@ -146,16 +146,12 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 	case campaign.Quoted:
 		m.say("  it was planned and priced, and never approved")
 	case campaign.Paused:
-		if c.Stopped != "" && c.Stopped == c.Reason {
-			m.say("  once you know why, go on with `postrider campaign resume %d --after-duplicates`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
-			break
-		}
-		m.say("  go on with `postrider campaign resume %d`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
+		m.sayPaused(c)
 	case campaign.Scheduled:
 		if c.StartAt != nil {
 			m.say("  it starts at %s", c.StartAt.Local().Format(time.RFC3339))
 		}
-		return m.sayIfIdle()
+		return m.sayIfIdle(l)
 	case campaign.Sending:
 		if c.Left() == 0 {
 			return m.sayUnknown(ctx, l, c)
@@ -171,9 +167,18 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 		if wait := due.Sub(now).Round(time.Second); wait > 0 {
 			m.say("  the next batch leaves in %s", wait)
 		}
-		return m.sayIfIdle()
+		return m.sayIfIdle(l)
 	}
 	return nil
+}
+
+// sayPaused says how to go on with a paused campaign.
+func (m *Main) sayPaused(c *campaignJSON) {
+	if c.Stopped != "" && c.Stopped == c.Reason {
+		m.say("  once you know why, go on with `postrider campaign resume %d --after-duplicates`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
+		return
+	}
+	m.say("  go on with `postrider campaign resume %d`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
 }
 
 // sayUnknown says when the provider's history is read for recipients whose
@@ -189,11 +194,17 @@ func (m *Main) sayUnknown(ctx context.Context, l *ledger.Ledger, c *campaignJSON
 		return err
 	}
 	m.say("  the provider's history is read for them in %s; `postrider campaign unknown %d` shows more", max(next.NextLook.Sub(now), 0).Round(time.Second), c.ID)
-	return m.sayIfIdle()
+	return m.sayIfIdle(l)
 }
 
 // sayIfIdle warns when nobody would send.
-func (m *Main) sayIfIdle() error {
+func (m *Main) sayIfIdle(l *ledger.Ledger) error {
+	if !m.cfg.UsesEmbeddedRedis() {
+		if running, known := m.workersRun(l.ID()); known && !running {
+			m.say("  %s", noWorkers)
+		}
+		return nil
+	}
 	running, known, err := m.engineRuns()
 	if err != nil {
 		return err
@@ -235,7 +246,7 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	redraw := m.atTerminal()
-	last, same := "", 0
+	last, same, warned := "", 0, false
 	for {
 		// The reasons of refusals are counted once, at the end.
 		c, n, over, err := m.standing(ctx, l, id)
@@ -244,7 +255,7 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 		}
 		if line := watchLine(c, n); line != last {
 			if redraw {
-				fmt.Fprint(m.Stderr, "\r\x1b[K"+line)
+				fmt.Fprint(m.Stderr, clearLine+line)
 			} else {
 				fmt.Fprintln(m.Stderr, line)
 			}
@@ -262,9 +273,19 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 			}
 			over = known && !running
 		}
+		// Workers on Redis may be on their way, so that it goes on watching.
+		if !over && !warned && same == 3 && !m.cfg.UsesEmbeddedRedis() && (c.State == campaign.Sending || c.State == campaign.Cancelling) {
+			if running, known := m.workersRun(l.ID()); known && !running {
+				if redraw {
+					fmt.Fprint(m.Stderr, clearLine)
+				}
+				fmt.Fprintf(m.Stderr, "campaign %d: %s; it waits for them\n", id, noWorkers)
+				last, warned = "", true // the line is drawn anew
+			}
+		}
 		if over {
 			if redraw {
-				fmt.Fprint(m.Stderr, "\r\x1b[K")
+				fmt.Fprint(m.Stderr, clearLine)
 			}
 			return describe(ctx, l, id)
 		}
@@ -274,7 +295,7 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 			if redraw {
 				fmt.Fprintln(m.Stderr)
 			}
-			return nil, stopf("stopped watching; the campaign goes on elsewhere")
+			return nil, stopf("stopped watching; nothing was changed: `postrider campaign status %d --watch` goes on watching", id)
 		}
 	}
 }
@@ -355,7 +376,7 @@ func (m *Main) campaignReport(ctx context.Context, ref, file string) error {
 	}
 	m.printReport(report)
 	for _, e := range events {
-		line := fmt.Sprintf("  %s  %-10s by %s", e.At.Local().Format("2006-01-02 15:04:05"), e.Action, printable(e.Actor))
+		line := fmt.Sprintf("  %s  %-10s by %s", e.At.Local().Format("2006-01-02 15:04:05 -07:00"), e.Action, printable(e.Actor))
 		if e.Reason != "" {
 			line += ": " + printable(e.Reason)
 		}
@@ -602,10 +623,16 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 		if err := m.sayOthers(ctx, l, c.ID); err != nil {
 			return err
 		}
-		return m.follow(ctx, l, c.ID, true)
+		return m.follow(ctx, l, c.ID, true, time.Local)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil {
 		return err
+	}
+	if !m.cfg.UsesEmbeddedRedis() {
+		if running, known := m.workersRun(l.ID()); known && !running {
+			m.say("%s; it waits for them", noWorkers)
+		}
+		return nil
 	}
 	if running, known, err := m.engineRuns(); err != nil {
 		return err

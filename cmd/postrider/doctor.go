@@ -171,7 +171,7 @@ func (m *Main) doctor(cmd *cobra.Command, sendTest string, verbose bool) error {
 	if d.configuration(cmd, verbose) {
 		d.folders()
 		l := d.database(ctx)
-		d.redis(ctx)
+		d.redis(ctx, l)
 		out.Host = d.provider(ctx, l, sendTest)
 		if l != nil {
 			if err := l.Close(); err != nil {
@@ -195,9 +195,9 @@ func (m *Main) doctor(cmd *cobra.Command, sendTest string, verbose bool) error {
 	}
 	switch {
 	case out.Problems > 0:
-		m.say("\n%d problem(s), %d warning(s)", out.Problems, out.Warnings)
+		m.say("\n%s, %s", plural(out.Problems, "problem"), plural(out.Warnings, "warning"))
 	case out.Warnings > 0:
-		m.say("\nready to send; %d warning(s)", out.Warnings)
+		m.say("\nready to send; %s", plural(out.Warnings, "warning"))
 	default:
 		m.say("\nall well: ready to send")
 	}
@@ -358,8 +358,9 @@ func (d *doctor) clock(whose string, there, before, after time.Time, grain time.
 	d.say("clock", fine, "agrees with %s", whose)
 }
 
-// redis checks the queue.
-func (d *doctor) redis(ctx context.Context) {
+// redis checks the queue, and whether somebody works on that of the ledger,
+// which may be nil.
+func (d *doctor) redis(ctx context.Context, l *ledger.Ledger) {
 	if d.m.cfg.UsesEmbeddedRedis() {
 		running, _, err := d.m.engineRuns()
 		switch {
@@ -387,6 +388,11 @@ func (d *doctor) redis(ctx context.Context) {
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		d.say("redis", problem, "it does not answer: is it running, and is POSTRIDER_REDIS_URL right? %v", err)
 		return
+	}
+	if l != nil {
+		if running, known := d.m.workersRun(l.ID()); known && !running {
+			d.say("workers", warning, "%s, or campaigns wait", noWorkers)
+		}
 	}
 	cluster, ok := rdb.(*redis.ClusterClient)
 	if !ok {

@@ -311,7 +311,7 @@ func TestARedisThatForgetsIsWarnedOf(t *testing.T) {
 	s.provider(sandbox.Options{})
 	r := services.RedisWith(t, services.RedisOptions{Settings: map[string]string{"maxmemory-policy": "allkeys-lru"}})
 	s.with("POSTRIDER_REDIS_URL="+r.URL()).run("doctor").exits(exitFailed).
-		says("maxmemory-policy is allkeys-lru", "set it to noeviction", "keeps no append-only file", "1 problem(s), 1 warning(s)")
+		says("maxmemory-policy is allkeys-lru", "set it to noeviction", "keeps no append-only file", "no worker is running now: start `postrider worker`", "1 problem, 2 warnings")
 }
 
 func TestARedisThatSaysLittleIsNotTakenForBad(t *testing.T) {

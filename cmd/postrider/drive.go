@@ -10,20 +10,21 @@ import (
 	"github.com/hibiken/asynq"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 )
 
 // follow sees to it that a started campaign is sent, and says by whom: by this
 // process where the embedded engine is free, else by the one that holds it, or
 // by the workers on Redis. It waits for the end where this process sends or may
-// have to, and where it was asked to.
-func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool) error {
+// have to, and where it was asked to. A start in the future is said in zone.
+func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool, zone *time.Location) error {
 	c, err := l.Campaign(ctx, id)
 	if err != nil {
 		return err
 	}
 	if c.State == campaign.Scheduled && !wait {
-		m.say("campaign %d starts at %s; `postrider serve` (or worker and scheduler) must be running then", id, c.StartAt.Format(time.RFC3339))
+		m.say("campaign %d starts at %s; `postrider serve` (or worker and scheduler) must be running then", id, c.StartAt.In(zone).Format(time.RFC3339))
 		return m.showCampaign(ctx, l, id, false)
 	}
 	if m.cfg.UsesEmbeddedRedis() {
@@ -46,8 +47,11 @@ func (m *Main) follow(ctx context.Context, l *ledger.Ledger, id int64, wait bool
 			wait = true
 		}
 	} else {
-		m.say("campaign %d: the workers on Redis send it", id)
-		m.warnWithoutWorkers(l, c)
+		if running, known := m.workersRun(l.ID()); known && !running {
+			fmt.Fprintf(m.Stderr, "campaign %d: %s; it waits for them\n", id, noWorkers)
+		} else {
+			m.say("campaign %d: the workers on Redis send it", id)
+		}
 	}
 	if !wait {
 		m.say("follow it with `postrider campaign status %d --watch`", id)
@@ -87,18 +91,27 @@ func (m *Main) sayOthers(ctx context.Context, l *ledger.Ledger, id int64) error 
 	return nil
 }
 
-// warnWithoutWorkers says so when no worker listens on the queue right now.
-func (m *Main) warnWithoutWorkers(l *ledger.Ledger, c *ledger.Campaign) {
+// noWorkers is said when nobody would send, with a real Redis.
+const noWorkers = "no worker is running now: start `postrider worker` and `postrider scheduler` (or `postrider serve`)"
+
+// workersRun reports whether a worker listens on the ledger's queues of a real
+// Redis right now; known is false when Redis does not tell.
+func (m *Main) workersRun(ledgerID string) (running, known bool) {
 	opt, err := m.cfg.AsynqRedis()
 	if err != nil {
-		return
+		return false, false
 	}
 	inspector := asynq.NewInspector(opt)
-	defer inspector.Close()
+	defer inspector.Close() //nolint:errcheck // nothing was written
 	servers, err := inspector.Servers()
-	if err == nil && len(servers) == 0 {
-		fmt.Fprintln(m.Stderr, "postrider: no worker is running at the moment: start `postrider worker` and `postrider scheduler` (or `postrider serve`); the campaign waits for them")
+	if err != nil {
+		return false, false
 	}
+	control := jobs.ControlQueue(ledgerID)
+	return slices.ContainsFunc(servers, func(s *asynq.ServerInfo) bool {
+		_, ours := s.Queues[control]
+		return ours
+	}), true
 }
 
 // showCampaign prints where a campaign stands, and with final sets the exit
@@ -116,6 +129,9 @@ func (m *Main) showCampaign(ctx context.Context, l *ledger.Ledger, id int64, fin
 	}
 	if final {
 		m.printReport(out)
+		if out.State == campaign.Paused {
+			m.sayPaused(out)
+		}
 	}
 	return nil
 }
@@ -126,8 +142,17 @@ func (m *Main) showCampaign(ctx context.Context, l *ledger.Ledger, id int64, fin
 // that goes on.
 func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine) (err error) {
 	defer func() { e.close() }()
+	log := m.driveLog()
+	m.atInterrupt.Store(&farewell{
+		first:  "stopping (Ctrl-C again leaves at once)",
+		second: fmt.Sprintf("left at once; campaign %d stays as it is: `postrider campaign status %d --watch` goes on watching", id, id),
+	})
 	start := func() error {
-		return m.run(ctx, e, l, m.log(), roles{worker: true, scheduler: true})
+		m.atInterrupt.Store(&farewell{
+			first:  finishing,
+			second: fmt.Sprintf("left at once; nothing is lost: `postrider campaign resume %d --wait` goes on with campaign %d, and finds out what was in flight", id, id),
+		})
+		return m.run(ctx, e, l, log, roles{worker: true, scheduler: true})
 	}
 	if e != nil {
 		if err := start(); err != nil {
@@ -159,7 +184,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			}
 		} else if ctx.Err() == nil {
 			// The database is away for a moment: the workers wait for it, too.
-			m.log().Warn("the campaign's standing cannot be read just now", "error", err)
+			log.Warn("the campaign's standing cannot be read just now", "error", err)
 		}
 		select {
 		case <-time.After(300 * time.Millisecond):
@@ -241,7 +266,7 @@ func (m *Main) interrupted(ctx context.Context, l *ledger.Ledger, id int64, e *e
 		}
 	}
 	if e == nil {
-		return stopf("stopped watching; campaign %d goes on elsewhere: `postrider campaign status %d --watch`", id, id)
+		return stopf("stopped watching; nothing was changed: `postrider campaign status %d --watch` goes on watching", id)
 	}
 	e.close()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)

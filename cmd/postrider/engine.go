@@ -74,7 +74,7 @@ func (m *Main) openQueue(ctx context.Context) (*engine, error) {
 		ping, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		if err := e.redis.Ping(ping).Err(); err != nil {
-			return nil, errors.Join(fmt.Errorf("no answer from Redis: is it running, and is POSTRIDER_REDIS_URL right? %w", err), e.redis.Close())
+			return nil, errors.Join(campaign.Errorf(campaign.CodeUnavailable, "no answer from Redis: is it running, and is POSTRIDER_REDIS_URL right? %w", err), e.redis.Close())
 		}
 	}
 	e.limiter = ratelimit.New(e.redis, m.rateOptions())

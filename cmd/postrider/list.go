@@ -90,7 +90,8 @@ func (m *Main) listImportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "import NAME FILE", Short: "Import a CSV file as a list",
 		Long: "Imports a CSV file as a list. Each recipient is taken once: the first row wins. Dropped rows\n" +
-			"are written to FILE.rejects.csv with line, column and reason.",
+			"are written with line, column and reason to the current folder: those of customers.csv to\n" +
+			"customers.rejects.csv, in place of an earlier one.",
 		Example: "  postrider list import customers customers.csv --country AU",
 		Args:    exactArgs(2, "the list's name and the file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -146,6 +147,8 @@ func checkName(what, name string) error {
 		return usagef("the %s's name holds a character that cannot be typed", what)
 	case utf8.RuneCountInString(name) > 100:
 		return usagef("the %s's name is longer than 100 characters", what)
+	case strings.HasPrefix(name, "list:"):
+		return usagef("the %s's name begins with list:, which says only where it is used that a list is meant: leave that out", what)
 	case strings.Trim(name, "0123456789") == "":
 		return usagef("the %s's name %s is a number, which would be read as an id: add a letter", what, name)
 	}

@@ -75,6 +75,14 @@ func (m *Main) runRole(ctx context.Context, name string, r roles, dashboard bool
 		return err
 	}
 	defer e.close()
+	bye := &farewell{first: finishing, second: "left at once; nothing is lost: `postrider " + name + "` goes on, and finds out what was in flight"}
+	if !r.worker {
+		bye.first, bye.second = "stopping (Ctrl-C again leaves at once)", "left at once; `postrider "+name+"` goes on"
+	}
+	if m.cfg.LogFormat == "json" {
+		bye.log = log // whose reader takes no other lines
+	}
+	m.atInterrupt.Store(bye)
 	if err := m.showServing(e); err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ func (m *Main) sandboxCommand() *cobra.Command {
 			strings.Join(faultNames(), ", ") + ".\n" +
 			"Beside these --fault takes hang_for, slow_by and retry_after (such as 2s), limit (a number of\n" +
 			"faults) and endpoint (such as 'POST /sms/send', once for each).\n\n" +
+			"The provider's documented test accounts are there as well: nocredit, notactive and banned, with\n" +
+			"the API key " + sandbox.TestPassword + ".\n\n" +
 			"--history NAME=VALUE says how histories behave: order (newest, oldest, id, shuffled,\n" +
 			"page_shuffled), lag and reach (such as 30s), and ignore_order_by, no_reference, due_dates.",
 		Example: "  postrider sandbox --addr 127.0.0.1:4010 --rate-limit 20/60s --fault reset_after=0.01\n" +

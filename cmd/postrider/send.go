@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net/url"
 	"path/filepath"
@@ -57,6 +56,9 @@ func (m *Main) sendCommand() *cobra.Command {
 			if err := r.refuseWithTest(cmd.Flags().Changed("test-row")); err != nil {
 				return err
 			}
+			if cmd.Flags().Changed("return-address") && r.content.ReturnAddressID <= 0 {
+				return usagef("--return-address: %d is no return address: `postrider address ls` lists them", r.content.ReturnAddressID)
+			}
 			err := m.send(cmd.Context(), &r)
 			if cmd.Context().Err() != nil && errors.Is(err, context.Canceled) {
 				return stopf("interrupted before anything was sent; nothing is kept")
@@ -74,7 +76,7 @@ func (m *Main) sendCommand() *cobra.Command {
 	f.StringVar(&r.content.Subject, "subject", "", "subject (mms)")
 	f.BoolVar(&r.content.PlainPunctuation, "plain-punctuation", false, "replace curly quotes and dashes, which make a text dearer (sms, mms)")
 	f.StringVar(&r.media, "media", "", "picture: a file or a URL (mms)")
-	f.StringArrayVar(&r.files, "file", nil, "PDF to print; twice for a postcard's front and back (letter, postcard)")
+	f.StringArrayVar(&r.files, "file", nil, "file to print: PDF, or DOCX, DOC, JPEG, PNG, GIF or BMP to be converted; twice for a postcard's front and back (letter, postcard)")
 	f.StringVar(&r.content.FileColumn, "file-column", "", "column that names each recipient's own PDF (letter)")
 	f.BoolVar(&r.content.Colour, "colour", false, "print in colour (letter)")
 	f.BoolVar(&r.content.Duplex, "duplex", false, "print on both sides (letter)")
@@ -130,6 +132,9 @@ func (m *Main) check(r *sendRequest) (*prepared, error) {
 		}
 		if p.startAt.Before(time.Now().Add(-time.Minute)) {
 			return nil, usagef("--at: %s is in the past", r.at)
+		}
+		if p.startAt.After(time.Now().AddDate(1, 0, 0)) {
+			return nil, usagef("--at: %s is more than a year ahead, which is the limit: is the year right?", r.at)
 		}
 	}
 	switch {
@@ -307,7 +312,8 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if c, err = l.Campaign(ctx, c.ID); err != nil {
 		return err
 	}
-	offer := &offer{campaign: c, quote: quote, audience: audience, host: m.hostName(ctx), rate: m.allowedRate(ctx, limiter, provider, c)}
+	offer := &offer{campaign: c, quote: quote, audience: audience, host: m.hostName(ctx), rate: m.allowedRate(ctx, limiter, provider, c), zone: p.startAt.Location(),
+		balance: campaign.Micros(account.Balance), recharge: account.AutoRecharge}
 	if r.dryRun {
 		return m.showDryRun(offer)
 	}
@@ -338,7 +344,7 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 		return err
 	}
 	started = true
-	return m.follow(ctx, l, c.ID, r.wait)
+	return m.follow(ctx, l, c.ID, r.wait, p.startAt.Location())
 }
 
 func flag01(b bool) int {
@@ -400,8 +406,8 @@ func (m *Main) readFiles(ctx context.Context, l *ledger.Ledger, r *sendRequest, 
 		}
 		f, err := jobs.ReadFile(ctx, l, path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return f, usagef("%s: there is no file %s", flag, path)
+		case campaign.ErrorCode(err) == campaign.CodeNotFound:
+			return f, usagef("%s: %w", flag, err)
 		case err != nil:
 			return f, fmt.Errorf("%s: %w", flag, err)
 		}
@@ -673,9 +679,9 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 		m.exitCode = exitRefused
 	}
 	if m.json {
-		return m.printJSON(map[string]any{"test": true, "status": out.Status, "price": campaign.Micros(out.Price), "parts": out.Parts, "message_id": out.MessageID})
+		return m.printJSON(map[string]any{"test": true, "status": out.Status, "price": campaign.Micros(out.Price), "currency": currency, "parts": out.Parts, "message_id": out.MessageID})
 	}
-	m.say("test message: %s, price %s, %s; no campaign was started", out.Status, campaign.Micros(out.Price), plural(int(out.Parts), "part"))
+	m.say("test message: %s, price %s %s, %s; no campaign was started", out.Status, campaign.Micros(out.Price), currency, plural(int(out.Parts), "part"))
 	return nil
 }
 
@@ -722,6 +728,9 @@ type offer struct {
 	audience *importResult
 	host     string
 	rate     float64
+	balance  campaign.Micros
+	recharge bool           // the account buys credit by itself
+	zone     *time.Location // in which --at was typed
 }
 
 // duration is how long the campaign takes at the allowed rate.
@@ -769,6 +778,13 @@ func (m *Main) showOffer(o *offer) {
 		m.say("  will refuse   %s", list(o.quote.Refusals))
 	}
 	m.say("  price         %s %s", o.quote.Total, o.quote.Currency)
+	if o.balance < o.quote.Total {
+		note := ""
+		if o.recharge {
+			note = "; the account is recharged automatically"
+		}
+		m.say("  balance       %s %s, less than the price%s", o.balance, o.quote.Currency, note)
+	}
 	if c.Budget != nil {
 		note := "never exceeded"
 		if o.quote.Total > *c.Budget {
@@ -777,10 +793,12 @@ func (m *Main) showOffer(o *offer) {
 		m.say("  budget        %s %s, %s", *c.Budget, o.quote.Currency, note)
 	}
 	if !c.StartAt.IsZero() {
-		m.say("  starts        %s", c.StartAt.Format(time.RFC3339))
+		m.say("  starts        %s", c.StartAt.In(o.zone).Format(time.RFC3339))
 	}
 	if d := o.duration(); d > 0 {
 		m.say("  takes about   %s at %.3g requests a second", d, o.rate)
+	} else {
+		m.say("  takes about   less than a second")
 	}
 	if len(plan.Examples) > 0 {
 		m.say("\n%s\n", indent(exampleText(plan.Examples[0])))

@@ -108,7 +108,7 @@ func (m *Main) campaignUnknown(ctx context.Context, ref string) error {
 		m.say("the last look did not tell: %s", printable(problem))
 	}
 	m.say("decide by hand with `postrider campaign unknown %d --assume sent` (or not-sent), if you know better than the provider's history", c.ID)
-	return m.sayIfIdle()
+	return m.sayIfIdle(l)
 }
 
 // why is the note of an attempt that is unknown; it has none when it was
@@ -229,10 +229,10 @@ func (m *Main) campaignRetry(ctx context.Context, ref, code string, wait, yes bo
 		if err := m.sayOthers(ctx, l, c.ID); err != nil {
 			return err
 		}
-		return m.follow(ctx, l, c.ID, true)
+		return m.follow(ctx, l, c.ID, true, time.Local)
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil || m.json {
 		return err
 	}
-	return m.sayIfIdle()
+	return m.sayIfIdle(l)
 }
