@@ -300,7 +300,7 @@ func (m *Main) showRepaired(c *jobs.RepairedChannel) {
 		m.say("%s at %s, user id %s: not read, since all its campaigns had ended and the credentials are another account's", c.Channel, c.Provider.URL, c.Provider.User)
 		return
 	}
-	m.say("%s: %s rows of history since %s", c.Channel, number(c.Rows), c.From.Local().Format("2006-01-02 15:04:05"))
+	m.say("%s: %s rows of history since %s", c.Channel, number(c.Rows), c.From.Local().Format("2006-01-02 15:04:05 -07:00"))
 	for _, line := range []struct {
 		n    int
 		text string

@@ -77,7 +77,7 @@ func TestEverySettingIsShownWithItsOriginAndWithoutSecrets(t *testing.T) {
 func TestAWrongConfigurationIsNamedWhole(t *testing.T) {
 	t.Parallel()
 	s := newShell(t).with("POSTRIDER_RATE=fast", "POSTRIDER_LEASE=soon")
-	s.run("doctor").exits(exitFailed).says("variable POSTRIDER_RATE", "variable POSTRIDER_LEASE", "2 problem(s)")
+	s.run("doctor").exits(exitFailed).says("variable POSTRIDER_RATE", "variable POSTRIDER_LEASE", "2 problems")
 	s.with("POSTRIDER_RATE=1", "POSTRIDER_LEASE=15s", "POSTRIDER_RAET=1").run("doctor", "--json").exits(exitFailed).finds("configuration", problem).holds(map[string]any{"healthy": false})
 }
 

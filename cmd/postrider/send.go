@@ -77,7 +77,7 @@ func (m *Main) sendCommand() *cobra.Command {
 	f.BoolVar(&r.content.PlainPunctuation, "plain-punctuation", false, "replace curly quotes and dashes, which make a text dearer (sms, mms)")
 	f.StringVar(&r.media, "media", "", "picture: a file or a URL (mms)")
 	f.StringArrayVar(&r.files, "file", nil, "file to print: PDF, or DOCX, DOC, JPEG, PNG, GIF or BMP to be converted; twice for a postcard's front and back (letter, postcard)")
-	f.StringVar(&r.content.FileColumn, "file-column", "", "column that names each recipient's own PDF (letter)")
+	f.StringVar(&r.content.FileColumn, "file-column", "", "column that names each recipient's own file (letter)")
 	f.BoolVar(&r.content.Colour, "colour", false, "print in colour (letter)")
 	f.BoolVar(&r.content.Duplex, "duplex", false, "print on both sides (letter)")
 	f.BoolVar(&r.content.Priority, "priority", false, "priority post (letter)")

@@ -96,7 +96,7 @@ func (m *Main) campaignUnknown(ctx context.Context, ref string) error {
 			next = "in " + wait.String()
 		}
 		rows = append(rows, []string{
-			strconv.FormatInt(u.Attempt, 10), strconv.FormatInt(u.Batch, 10), u.Started.Local().Format("2006-01-02 15:04:05"),
+			strconv.FormatInt(u.Attempt, 10), strconv.FormatInt(u.Batch, 10), u.Started.Local().Format("2006-01-02 15:04:05 -07:00"),
 			number(u.Members), strconv.Itoa(u.Looks), next, why(u.Note),
 		})
 		problem = u.Problem
