@@ -73,6 +73,9 @@ func TestAcceptSecondInterrupt(t *testing.T) {
 	if code := p.wait(time.Minute); code != 130 {
 		t.Errorf("exit code %d after the second Ctrl-C, want 130", code)
 	}
+	if said := p.stderr.String(); !strings.Contains(said, "in flight is finished") || !strings.Contains(said, "`postrider campaign resume 1 --wait` goes on") {
+		t.Errorf("the command that goes on is not named:\n%s", said)
+	}
 	if took := time.Since(again); took > 1500*time.Millisecond {
 		t.Errorf("it left %s after the second Ctrl-C: want at once", took)
 	}
