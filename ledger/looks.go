@@ -137,7 +137,9 @@ const lateReach = 7 * 24 * time.Hour
 
 // suspects reads the attempts of a channel that a look may find something of.
 func (l *Ledger) suspects(ctx context.Context, d LookDue, now time.Time, settle time.Duration) ([]*Suspect, error) {
-	all, err := l.attemptsAs(ctx, d, `a.unresolved, a.absent`, `(a.unresolved IS NOT NULL OR a.absent IS NOT NULL) AND a.state IN (1, 3)`)
+	sought := fmt.Sprintf(`(a.unresolved IS NOT NULL OR a.absent IS NOT NULL AND (a.looks < %d OR a.started_at > %d)) AND a.state IN (1, 3)`,
+		lateLooks, now.Add(-lateReach).UnixMilli())
+	all, err := l.attemptsAs(ctx, d, `a.unresolved, a.absent`, sought)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is to be found out: %w", err)
 	}
