@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,9 +216,9 @@ func TestARepairKilledInTheMiddleIsBegunAgain(t *testing.T) {
 	r.leave(campaign.SMS, 3)
 	r.restore(file)
 	ctx, kill := context.WithCancel(r.ctx)
-	pages := 0
+	var pages atomic.Int64
 	r.rewriting(func(body []byte) []byte {
-		if pages++; pages == 25 {
+		if pages.Add(1) == 25 {
 			kill()
 		}
 		return body
