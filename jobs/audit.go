@@ -83,7 +83,7 @@ const priceSlack campaign.Micros = 50
 // Audit compares, and hands each difference to fn, in the order of recipients
 // as a rule. The campaign must be of the provider's account.
 //
-// It holds 16 bytes a recipient; where history does not echo references, 24
+// It holds 16 bytes a recipient; where history does not echo references, 32
 // bytes more.
 func (a *Auditor) Audit(ctx context.Context, c *ledger.Campaign, fn func(*Difference) error) (*AuditResult, error) {
 	began, err := a.Ledger.Now(ctx)
@@ -109,21 +109,14 @@ func (a *Auditor) Audit(ctx context.Context, c *ledger.Campaign, fn func(*Differ
 		cmpr.res.Look = Look{Complete: true}
 		return &cmpr.res, cmpr.compare(ctx)
 	}
-	for _, s := range spans {
-		cmpr.windows = append(cmpr.windows, Window{From: s.From.Add(-margin), To: s.To.Add(margin)})
-	}
 	if c.Content.Schedule > 0 {
 		cmpr.held = time.Unix(c.Content.Schedule, 0)
-		cmpr.windows = append(cmpr.windows, Window{From: cmpr.held.Add(-margin), To: cmpr.held.Add(margin)})
 	}
-	cmpr.res.Look, err = a.Provider.History(ctx, c.Channel, cmpr.windows, func(page []clicksend.Record) error {
-		for i := range page {
-			if err := cmpr.row(ctx, &page[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err = cmpr.read(ctx, spans, margin)
+	if err == nil && cmpr.res.Complete && cmpr.metNobody() {
+		// Perhaps the provider's dates mean something else: see farMargin.
+		err = cmpr.read(ctx, spans, farMargin)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +124,31 @@ func (a *Auditor) Audit(ctx context.Context, c *ledger.Campaign, fn func(*Differ
 		cmpr.res.Complete, cmpr.res.Doubt = false, "the campaign began more than four months ago, and the provider's history may not reach back so far"
 	}
 	return &cmpr.res, cmpr.compare(ctx)
+}
+
+// read reads the history around the spans, as far as reach.
+func (k *comparison) read(ctx context.Context, spans []ledger.Span, reach time.Duration) (err error) {
+	k.windows = nil
+	for _, s := range spans {
+		k.windows = append(k.windows, Window{From: s.From.Add(-reach), To: s.To.Add(reach)})
+	}
+	if !k.held.IsZero() {
+		k.windows = append(k.windows, Window{From: k.held.Add(-reach), To: k.held.Add(reach)})
+	}
+	k.res.Look, err = k.a.Provider.History(ctx, k.c.Channel, k.windows, func(page []clicksend.Record) error {
+		for i := range page {
+			if err := k.row(ctx, &page[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// metNobody reports whether no row of the campaign was met.
+func (k *comparison) metNobody() bool {
+	return len(k.left) == 0 && !slices.ContainsFunc(k.rows, func(r shown) bool { return r.fate != 0 })
 }
 
 // comparison is one audit under way.

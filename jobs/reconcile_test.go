@@ -354,6 +354,10 @@ func TestAHistoryInAnotherTimeZoneMakesNobodyAbsent(t *testing.T) {
 				r.becomes(c.ID, campaign.Completed)
 				r.equal(r.counts(c.ID), ledger.Counts{Total: 120, Accepted: 120})
 				r.once(c.ID)
+				// An audit calls nobody missing either.
+				res, err := (&jobs.Auditor{Ledger: r.l, Provider: r.p}).Audit(r.ctx, c, func(*jobs.Difference) error { return nil })
+				r.ok(err)
+				r.equal([]any{res.Complete, res.Missing, res.Extra}, []any{true, 0, 0})
 			})
 		}
 	}
