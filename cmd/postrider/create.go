@@ -148,6 +148,11 @@ func (m *Main) price(ctx context.Context, l *ledger.Ledger, provider *jobs.Provi
 	if err := m.checkAccount(ctx, l, c); err != nil {
 		return nil, err
 	}
+	if c.State == campaign.Quoted {
+		if err := l.Unquote(ctx, c.ID, m.who()); err != nil {
+			return nil, err
+		}
+	}
 	bar := m.newMeter("pricing", "messages")
 	quote, err := jobs.MakeQuote(ctx, l, provider, c, m.who(), bar.Report)
 	bar.End()
