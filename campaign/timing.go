@@ -65,10 +65,18 @@ func (t *Timing) Limit() time.Duration {
 	return t.LateLimit
 }
 
+// Late is IfLate or its default.
+func (t *Timing) Late() LatePolicy {
+	if t.IfLate == "" {
+		return LateSkip
+	}
+	return t.IfLate
+}
+
 // TooLate reports whether a campaign that was due at startAt must not start by
 // itself any more.
 func (t *Timing) TooLate(startAt, now time.Time) bool {
-	return t.IfLate != LateRun && now.Sub(startAt) > t.Limit()
+	return t.Late() == LateSkip && now.Sub(startAt) > t.Limit()
 }
 
 // BatchZone is the zone by whose clock the window is read for a batch that was

@@ -122,7 +122,11 @@ func TestOpenBatchesOfManyZonesAndFilesAreBounded(t *testing.T) {
 	largest, all := 0, 0
 	o := PlanOptions{
 		Zone: func(c *Contact) (string, error) { return fmt.Sprint(c.ID % 40_000), nil },
-		Emit: func(b PlannedBatch) error { all += len(b.Recipients); largest = max(largest, len(b.Recipients)); return nil },
+		Emit: func(b PlannedBatch) error {
+			all += len(b.Recipients)
+			largest = max(largest, len(b.Recipients))
+			return nil
+		},
 	}
 	_, sum, err := plan(t, Content{Channel: SMS, Body: "Hi"}, Limits{}, o, contacts)
 	if err != nil {
