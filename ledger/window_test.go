@@ -208,7 +208,7 @@ func TestEachBatchLeavesByTheClockOfItsZone(t *testing.T) {
 		w.equal(len(w.due()), 1)
 		w.equal(w.dueAt(c.ID), []string{"2026-11-20T01:00:00Z", "0001-01-01T00:00:00Z", "2026-11-20T20:00:00Z", "2026-11-20T09:00:00Z"})
 		w.at("2026-11-20T01:00:00Z")
-		w.equal(len(w.due()), 2) // Sydney's, which nobody has claimed, once more
+		w.equal(len(w.due()), 2)     // Sydney's, which nobody has claimed, once more
 		w.at("2026-11-20T09:00:00Z") // Perth and Sydney are closed by now
 		w.equal(len(w.due()), 1)
 		w.equal(w.dueAt(c.ID), []string{"2026-11-21T01:00:00Z", "2026-11-20T22:00:00Z", "2026-11-20T20:00:00Z", "2026-11-20T09:00:00Z"})
@@ -407,10 +407,10 @@ func TestWhenTheNextBatchLeaves(t *testing.T) {
 			l, err := w.l.NextLeave(w.ctx, w.campaign(c.ID))
 			w.ok(err)
 			zone := "no window"
-		if l.Zone != nil {
-			zone = l.Zone.String()
-		}
-		return fmt.Sprint(l.At.Format(time.RFC3339), " ", l.Closed, " ", zone)
+			if l.Zone != nil {
+				zone = l.Zone.String()
+			}
+			return fmt.Sprint(l.At.Format(time.RFC3339), " ", l.Closed, " ", zone)
 		}
 		plain := w.sending(1, 1)
 		w.equal(next(plain), "2026-11-20T03:00:00Z false no window")
