@@ -46,7 +46,9 @@ func (l *Ledger) Reschedule(ctx context.Context, id int64, r Reschedule) error {
 			return fmt.Errorf("reading campaign %d: %w", id, err)
 		}
 		switch {
-		case state != campaign.Quoted && state != campaign.Scheduled && state != campaign.Paused:
+		case state == campaign.Draft && plan == "":
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is being planned: it can be rescheduled when it is", id)
+		case state != campaign.Draft && state != campaign.Quoted && state != campaign.Scheduled && state != campaign.Paused:
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only one that waits for its start can be rescheduled", id, state)
 		case started != 0:
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d has started already: it can be paused and resumed, and not rescheduled", id)
