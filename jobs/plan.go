@@ -58,6 +58,9 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 			return storeFile(ctx, l, o.FileDir, path)
 		},
 	}
+	if c.Timing.Window != nil && c.Timing.ByRecipient {
+		opts.Zone = new(campaign.ZoneFinder).Zone
+	}
 	if !o.Unique {
 		opts.Seen = campaign.NewSeen()
 	}

@@ -80,6 +80,7 @@ type Preparation struct {
 	Content  campaign.Content
 	Audience *Audience
 	StartAt  time.Time // in the zone of the order; zero: as soon as approved
+	Timing   campaign.Timing
 	Budget   *campaign.Micros
 
 	Campaign *ledger.Campaign // once drafted
@@ -108,7 +109,7 @@ func (p *Preparer) Prepare(ctx context.Context, o *Order) (*Preparation, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Budget: t.budget, Content: o.content(t.channel)}
+	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Timing: t.timing, Budget: t.budget, Content: o.content(t.channel)}
 	if r.Account, err = p.Provider.Account(ctx); err != nil {
 		return nil, Explain(err)
 	}
@@ -227,7 +228,7 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 	}
 	c, err := r.p.Ledger.CreateCampaign(ctx, ledger.NewCampaign{
 		Name: r.Order.Name, Content: r.Content, ListID: r.Audience.List.ID, Digest: digest, Provider: r.Identity,
-		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
+		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Timing: r.Timing, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
 	})
 	if err != nil {
 		return err

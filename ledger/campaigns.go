@@ -28,6 +28,7 @@ type Campaign struct {
 	Provider Provider
 	Currency string
 	StartAt  time.Time // zero: as soon as approved
+	Timing   campaign.Timing
 	Budget   *campaign.Micros
 	Quoted   campaign.Micros
 	Reserved campaign.Micros
@@ -57,6 +58,7 @@ type NewCampaign struct {
 	Provider Provider
 	Currency string
 	StartAt  time.Time
+	Timing   campaign.Timing
 	Budget   *campaign.Micros
 	Actor    string
 	// Again allows a campaign although one with the same digest is unfinished or
@@ -95,11 +97,18 @@ func (e *SimilarError) Unwrap() error {
 }
 
 // CreateCampaign writes a draft. A name that is taken is an Error with
-// CodeExists.
+// CodeExists, a timing that is none one with CodeInvalid.
 func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, error) {
 	content, err := json.Marshal(n.Content)
 	if err != nil {
 		return nil, fmt.Errorf("writing the campaign's content: %w", err)
+	}
+	if err := n.Timing.Validate(); err != nil {
+		return nil, err
+	}
+	timing, err := writeTiming(&n.Timing)
+	if err != nil {
+		return nil, err
 	}
 	var id int64
 	err = l.write(ctx, crashpoint.CreateDraft, func(tx *tx) error {
@@ -122,11 +131,11 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		}
 		err = tx.exec.QueryRowContext(ctx, `
 			INSERT INTO campaigns (name, channel, state, list_id, content, digest, provider_url, provider_user,
-			                       currency, start_at, budget, lease_until, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING RETURNING id`,
+			                       currency, start_at, budget, lease_until, created_at, timing)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (name) DO NOTHING RETURNING id`,
 			name, string(n.Content.Channel), string(campaign.Draft), n.ListID, string(content), n.Digest,
 			n.Provider.URL, n.Provider.User, n.Currency, millis(n.StartAt), nullMicros(n.Budget),
-			now+plannerLease.Milliseconds(), now).Scan(&id)
+			now+plannerLease.Milliseconds(), now, timing).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			var other int64
 			if err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); err != nil {
@@ -181,20 +190,20 @@ func nameCampaign(ctx context.Context, tx *tx, id int64, name string) error {
 }
 
 const campaignColumns = `c.id, c.name, c.channel, c.state, c.reason, c.list_id, c.content, c.digest, c.provider_url, c.provider_user,
-	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until`
+	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until, c.timing`
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 	var (
 		c                              Campaign
-		content, plan                  string
+		content, plan, timing          string
 		startAt, created, began, ended int64
 		lease                          int64
 		budget                         sql.NullInt64
 	)
 	dest := []any{&c.ID, &c.Name, &c.Channel, &c.State, &c.Reason, &c.ListID, &content, &c.Digest, &c.Provider.URL, &c.Provider.User,
-		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Total, &plan, &created, &began, &ended, &lease}
+		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Total, &plan, &created, &began, &ended, &lease, &timing}
 	if err := row.Scan(append(dest, more...)...); err != nil {
 		return nil, err
 	}
@@ -205,6 +214,10 @@ func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 		if err := json.Unmarshal([]byte(plan), &c.Plan); err != nil {
 			return nil, fmt.Errorf("reading the plan of campaign %d: %w", c.ID, err)
 		}
+	}
+	var err error
+	if c.Timing, err = readTiming(timing); err != nil {
+		return nil, fmt.Errorf("campaign %d: %w", c.ID, err)
 	}
 	if budget.Valid {
 		c.Budget = new(campaign.Micros)
@@ -354,11 +367,20 @@ func (l *Ledger) lockCampaign(ctx context.Context, tx *tx, id int64) (campaign.S
 	return from, nil
 }
 
-// moveCampaign writes a move that is known to be legal.
+// moveCampaign writes a move of a campaign whose row is locked, and who made it
+// and why. Nothing else changes a campaign's state. A move that the table does
+// not allow is a mistake of ours.
 func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) error {
 	now, err := l.now(ctx, tx)
 	if err != nil {
 		return err
+	}
+	var from campaign.State
+	if err := tx.exec.QueryRowContext(ctx, `SELECT state FROM campaigns WHERE id = $1`, id).Scan(&from); err != nil {
+		return fmt.Errorf("reading campaign %d: %w", id, err)
+	}
+	if !campaign.CanMove(from, m.To) {
+		return campaign.Errorf(campaign.CodeInternal, "campaign %d is %s and was to become %s, which no campaign does", id, from, m.To)
 	}
 	var started, ended int64
 	if m.To == campaign.Sending {
@@ -568,36 +590,88 @@ func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor st
 		return err
 	})
 }
+// lateReason begins the reason of a campaign that did not start at its hour.
+const lateReason = "late: "
 
 // StartDue sends every scheduled campaign whose hour has come, and returns
-// their ids. In quarantine no hour comes.
-func (l *Ledger) StartDue(ctx context.Context) ([]int64, error) {
+// their ids. One that is later than its limit allows, since nobody was running,
+// is paused with the reason instead, and waits for a person: nobody in it is
+// lost, and nobody gets at night what was meant for the morning. In quarantine
+// no hour comes.
+func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error) {
 	now, err := l.Now(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1 AND (SELECT quarantine FROM ledger) = ''`, now.UnixMilli())
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1 AND (SELECT quarantine FROM ledger) = '' ORDER BY start_at, id`, now.UnixMilli())
 	if err != nil {
-		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
+		return nil, nil, fmt.Errorf("looking for campaigns that are due: %w", err)
 	}
 	ids, err := scanIDs(rows)
 	if err != nil {
-		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
+		return nil, nil, fmt.Errorf("looking for campaigns that are due: %w", err)
 	}
-	var started []int64
 	for _, id := range ids {
 		crashpoint.Here(crashpoint.StartDueBefore)
-		err := l.MoveCampaign(ctx, id, Move{To: campaign.Sending, Reason: "its hour has come", Actor: "scheduler"})
-		if campaign.ErrorCode(err) == campaign.CodeConflict && err != nil {
+		to, err := l.startDue(ctx, id)
+		if err != nil {
+			return started, late, err
+		}
+		switch to {
+		case campaign.Sending:
+			started = append(started, id)
+		case campaign.Paused:
+			late = append(late, id)
+		default:
 			continue // somebody was quicker
 		}
-		if err != nil {
-			return started, err
-		}
 		crashpoint.Here(crashpoint.StartDueAfter)
-		started = append(started, id)
 	}
-	return started, nil
+	return started, late, nil
+}
+
+// startDue starts a campaign, or pauses it when it is too late, and returns
+// where it went: nowhere when it is not due after all.
+func (l *Ledger) startDue(ctx context.Context, id int64) (to campaign.State, err error) {
+	err = l.write(ctx, crashpoint.MoveCampaign, func(tx *tx) error {
+		to = ""
+		from, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		var (
+			startAt, approved int64
+			cell              string
+			quarantined       bool
+		)
+		err = tx.exec.QueryRowContext(ctx, `SELECT start_at, timing, (SELECT COALESCE(max(at), 0) FROM events WHERE campaign_id = $1 AND action = 'scheduled'),
+			(SELECT quarantine FROM ledger) <> '' FROM campaigns WHERE id = $1`, id).Scan(&startAt, &cell, &approved, &quarantined)
+		if err != nil {
+			return fmt.Errorf("reading campaign %d: %w", id, err)
+		}
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if from != campaign.Scheduled || startAt > now || quarantined {
+			return nil
+		}
+		timing, err := readTiming(cell)
+		if err != nil {
+			return fmt.Errorf("campaign %d: %w", id, err)
+		}
+		m := Move{To: campaign.Sending, Actor: "scheduler", Reason: "its hour has come"}
+		due := fromMillis(startAt)
+		// Whoever approves a campaign after its hour wants it sent then.
+		if timing.TooLate(fromMillis(max(startAt, approved)), fromMillis(now)) {
+			m.To = campaign.Paused
+			m.Reason = fmt.Sprintf(lateReason+"it was due at %s and nobody was running until %s, which is later than %s; resume to send it now, or reschedule or cancel it",
+				due.Format(time.RFC3339), fromMillis(now).Format(time.RFC3339), timing.Limit())
+		}
+		to = m.To
+		return l.moveCampaign(ctx, tx, id, m)
+	})
+	return to, err
 }
 
 func scanIDs(rows *sql.Rows) ([]int64, error) {
