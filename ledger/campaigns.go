@@ -590,6 +590,7 @@ func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor st
 		return err
 	})
 }
+
 // lateReason begins the reason of a campaign that did not start at its hour.
 const lateReason = "late: "
 
