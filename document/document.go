@@ -40,6 +40,9 @@ type Size struct{ Width, Height float64 }
 // to whole points (0.35 mm), some to whole millimetres.
 const sizeTolerance = 2
 
+// LetterSize is what campaign.File.PageSize says of a PDF that is a letter.
+const LetterSize = "A4"
+
 // Paper sizes by ISO 216, in millimetres.
 var (
 	a4 = Size{210, 297}
@@ -61,7 +64,7 @@ func (s Size) IsLandscapeOf(paper Size) bool {
 func (s Size) String() string {
 	switch {
 	case s.is(a4):
-		return "A4"
+		return LetterSize
 	case s.is(a5):
 		return "A5"
 	}

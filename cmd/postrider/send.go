@@ -404,9 +404,9 @@ func (m *Main) readFiles(ctx context.Context, l *ledger.Ledger, r *sendRequest, 
 		if !strings.Contains(path, "://") {
 			path = m.path(path)
 		}
-		f, err := jobs.ReadFile(ctx, l, path)
-		switch {
-		case campaign.ErrorCode(err) == campaign.CodeNotFound:
+		f, err := jobs.ReadFile(ctx, l, c, path)
+		switch code := campaign.ErrorCode(err); {
+		case err != nil && (code == campaign.CodeNotFound || code == campaign.CodeInvalid):
 			return f, usagef("%s: %w", flag, err)
 		case err != nil:
 			return f, fmt.Errorf("%s: %w", flag, err)
