@@ -71,6 +71,7 @@ func TestWhatAPDFIs(t *testing.T) {
 		"claims to have few":  {specimen.PDF{Pages: 3, Count: 1}.Bytes(), 3, "A4"},
 		"most pages":          {specimen.Letter("", MaxPages), MaxPages, "A4"},
 		"junk behind its end": {append(specimen.Letter("", 1), "\r\n\x00\x00\x00"...), 1, "A4"},
+		"PDF 2.0":             {bytes.Replace(specimen.Letter("", 1), []byte("%PDF-1.4"), []byte("%PDF-2.0"), 1), 1, "A4"},
 		"no table of objects": {bytes.Replace(specimen.Letter("", 2), []byte("xref"), []byte("oops"), 1), 2, "A4"},
 	} {
 		i, err := Inspect("a.pdf", c.content)

@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/document"
 	"github.com/postrider/postrider/internal/specimen"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/outbox"
 )
 
 func TestAFileIsLookedIntoBeforeItIsStored(t *testing.T) {
@@ -84,5 +86,32 @@ func TestARowsBadLetterIsTheRowsError(t *testing.T) {
 		if !errors.As(rows.First[i], &field) || field.Line != i+3 || !strings.Contains(field.Error(), says) {
 			t.Errorf("row %d: %v, want %s", i+3, rows.First[i], says)
 		}
+	}
+}
+
+// TestAnOutboxBecomesCampaigns plans every group of the example outbox.
+func TestAnOutboxBecomesCampaigns(t *testing.T) {
+	r := newRig(t, setup{})
+	address := r.content(campaign.Letter).ReturnAddressID
+	run, err := outbox.Read(r.ctx, "../configs/outbox-example", outbox.Options{
+		Now:      func() time.Time { return time.Now().Add(time.Hour) },
+		Defaults: outbox.Settings{ReturnAddressID: address},
+	})
+	r.ok(err)
+	t.Cleanup(func() { r.ok(run.Close()) })
+	r.equal(len(run.Groups), 2)
+	for _, g := range run.Groups {
+		w, err := r.l.CreateList(r.ctx, "", "outbox", "letter")
+		r.ok(err)
+		n, err := g.WriteAudience(r.ctx, w)
+		r.ok(err)
+		r.equal(n, g.Rows)
+		list, err := w.Finish(r.ctx, ledger.ListCounts{Rows: n, Imported: n})
+		r.ok(err)
+		c, err := r.l.CreateCampaign(r.ctx, ledger.NewCampaign{Content: g.Content(), ListID: list.ID, Digest: list.Digest, Provider: r.account, Currency: "AUD", Actor: "test"})
+		r.ok(err)
+		sum, err := jobs.Plan(r.ctx, r.l, c, campaign.Limits{}, jobs.PlanOptions{FileDir: run.Folder, Unique: true})
+		r.ok(err)
+		r.equal(sum.Sendable, g.Rows)
 	}
 }
