@@ -232,6 +232,9 @@ func (t *tally) warn(filled []bool) {
 	if content.Channel.IsPhone() && !content.SenderTakesReplies() && asksForStop(content.Body) {
 		warn("the text speaks of STOP, and a sender that is a name cannot be answered: send from a number, or give another way out")
 	}
+	for i := range content.Files {
+		s.Warnings = append(s.Warnings, content.Files[i].Warnings(content.Channel)...)
+	}
 }
 
 // asksForStop reports whether a text has the word STOP in capitals.

@@ -155,7 +155,7 @@ func (r *Preparation) readFiles(ctx context.Context) error {
 		if !strings.Contains(path, "://") {
 			path = r.p.path(path)
 		}
-		f, err := ReadFile(ctx, r.p.Ledger, path)
+		f, err := ReadFile(ctx, r.p.Ledger, r.Content.Channel, path)
 		switch code := campaign.ErrorCode(err); {
 		case err != nil && (code == campaign.CodeNotFound || code == campaign.CodeInvalid):
 			return f, o.errorf(flag, ": %w", err)
