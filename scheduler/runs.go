@@ -78,6 +78,7 @@ type Runs struct {
 	making sync.WaitGroup
 	once   sync.Once
 	seats  chan struct{}
+	tables map[int64]timetable // by schedule; of the round alone
 }
 
 // Start begins, at once. It never fails: a database that is away is reported
@@ -156,15 +157,23 @@ func (s *Runs) round(ctx context.Context) error {
 		if n == 0 {
 			n = 4
 		}
-		s.seats = make(chan struct{}, n)
+		s.seats, s.tables = make(chan struct{}, n), map[int64]timetable{}
 	})
 	all, err := s.Ledger.Schedules(ctx)
 	if err != nil {
 		return err
 	}
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return err
+	}
 	var troubles []error
 	for i := range all {
-		n, err := Record(ctx, s.Ledger, &all[i])
+		n := 0
+		t, err := s.timetable(&all[i])
+		if err == nil {
+			n, err = record(ctx, s.Ledger, &all[i], t, now)
+		}
 		if err != nil {
 			troubles = append(troubles, fmt.Errorf("schedule %q: %w", all[i].Name, err))
 		}
@@ -188,11 +197,47 @@ func (s *Runs) round(ctx context.Context) error {
 // as skipped, and returns how many. Whoever changes a schedule calls it first,
 // so that what came before the change is judged by what was in force.
 func Record(ctx context.Context, l *ledger.Ledger, s *ledger.Schedule) (int, error) {
+	t, err := timetableOf(s)
+	if err != nil {
+		return 0, err
+	}
 	now, err := l.Now(ctx)
 	if err != nil {
 		return 0, err
 	}
-	runs, err := decide(s, now)
+	return record(ctx, l, s, t, now)
+}
+
+// timetable is what the texts of a schedule mean.
+type timetable struct {
+	revision int64
+	spec     *Spec
+	loc      *time.Location
+}
+
+func timetableOf(s *ledger.Schedule) (timetable, error) {
+	spec, err := Parse(s.Cron)
+	if err != nil {
+		return timetable{}, err
+	}
+	loc, err := Zone(s.Zone)
+	return timetable{s.Revision, spec, loc}, err
+}
+
+// timetable is timetableOf, read once for each revision: a zone is a file.
+func (s *Runs) timetable(of *ledger.Schedule) (timetable, error) {
+	if t, ok := s.tables[of.ID]; ok && t.revision == of.Revision {
+		return t, nil
+	}
+	t, err := timetableOf(of)
+	if err == nil {
+		s.tables[of.ID] = t
+	}
+	return t, err
+}
+
+func record(ctx context.Context, l *ledger.Ledger, s *ledger.Schedule, t timetable, now time.Time) (int, error) {
+	runs, err := decide(s, t, now)
 	if err != nil {
 		return 0, err
 	}
@@ -209,28 +254,20 @@ func Record(ctx context.Context, l *ledger.Ledger, s *ledger.Schedule) (int, err
 
 // decide says of every local time behind the schedule's cursor whose hour has
 // come whether it is to run.
-func decide(s *ledger.Schedule, now time.Time) ([]ledger.NewRun, error) {
-	spec, err := Parse(s.Cron)
-	if err != nil {
-		return nil, err
-	}
-	loc, err := Zone(s.Zone)
-	if err != nil {
-		return nil, err
-	}
+func decide(s *ledger.Schedule, t timetable, now time.Time) ([]ledger.NewRun, error) {
 	last, err := ParseLocal(s.Cursor)
 	if err != nil {
 		return nil, err
 	}
 	var runs []ledger.NewRun
-	reading := Reading(now, loc)
+	reading := Reading(now, t.loc)
 	for len(runs) < mostAtOnce {
-		next, ok := spec.After(last)
+		next, ok := t.spec.After(last)
 		if !ok || next > reading {
 			break
 		}
 		last = next
-		runs = append(runs, ledger.NewRun{Local: next.String(), DueAt: next.Instant(loc)})
+		runs = append(runs, ledger.NewRun{Local: next.String(), DueAt: next.Instant(t.loc)})
 	}
 	if len(runs) == 0 {
 		return nil, nil

@@ -173,13 +173,13 @@ func year(t *testing.T, target string) {
 		now.set(at)
 		round([]int{i % 3, (i + 1) % 3})
 		step := 1
-		switch luckyNumber := random.IntN(60); {
-		case luckyNumber < 6: // the clock jumps back by up to three hours, and a scheduler looks
+		switch luckyNumber := random.IntN(200); {
+		case luckyNumber < 20: // the clock jumps back by up to three hours, and a scheduler looks
 			now.set(at.Add(-time.Duration(random.IntN(180)) * time.Minute))
 			round([]int{(i + 2) % 3})
-		case luckyNumber < 9: // nobody runs for up to a day, or the clock jumps there
+		case luckyNumber < 30: // nobody runs for up to a day, or the clock jumps there
 			step = 1 + random.IntN(7)
-		case luckyNumber == 9: // one is restarted
+		case luckyNumber == 30: // one is restarted
 			k := random.IntN(3)
 			stop[k]()
 			running[k], stop[k] = newScheduler()
