@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -56,8 +57,11 @@ type Definition struct {
 	Location           *time.Location
 	Source             Source
 	// Campaign is the mapping under campaign: as YAML, with the names of send's
-	// flags as keys, each of a known name and the right kind of value.
+	// flags as keys; see Order.
 	Campaign string
+
+	file         string // what it was read from
+	campaignLine int
 }
 
 // maxDefinition is the largest schedule.yaml, in bytes.
@@ -100,7 +104,7 @@ type key func(name string, value *yaml.Node)
 var scheduleName = regexp.MustCompile(`^[\pL][\pL\pN _.-]{0,63}$`)
 
 func (r *definitionReader) read(text []byte) *Definition {
-	d := &Definition{NewSchedule: ledger.NewSchedule{
+	d := &Definition{file: r.name, NewSchedule: ledger.NewSchedule{
 		Spec: string(text), Overlap: OverlapWait, IfLate: LateRun, LateLimit: 6 * time.Hour, CatchUp: CatchUpLatest, Tries: 3, RetryWait: 10 * time.Minute,
 	}}
 	root := r.document(text)
@@ -116,7 +120,7 @@ func (r *definitionReader) read(text []byte) *Definition {
 			if !scheduleName.MatchString(s) || strings.TrimSpace(s) != s {
 				return fmt.Errorf("expected a letter, then letters, digits, spaces and _ . -, 64 at most")
 			}
-			return nil
+			return campaign.CheckName("schedule", s)
 		})),
 		"cron": at("cron", r.text(&d.Cron, func(s string) (err error) {
 			d.Times, err = Parse(s)
@@ -138,7 +142,7 @@ func (r *definitionReader) read(text []byte) *Definition {
 			})
 		},
 		"alarm":    func(n string, v *yaml.Node) { r.alarm(d, n, v) },
-		"campaign": at("campaign", func(n string, v *yaml.Node) { r.campaign(d, n, v) }),
+		"campaign": at("campaign", func(n string, v *yaml.Node) { r.campaign(d, text, n, v) }),
 	})
 	for _, name := range []string{"name", "cron", "timezone", "source", "campaign"} {
 		if line[name] == 0 {
@@ -400,45 +404,94 @@ func (r *definitionReader) alarm(d *Definition, name string, v *yaml.Node) {
 	}
 }
 
-// campaignKeys are the flags of `postrider send` that a campaign may have, under
-// the names they have in a file, with what their values are. To whom and when
-// it goes, and its name, are the schedule's business.
-func (r *definitionReader) campaignKeys(channel *string) map[string]key {
-	ignored := func() *string { return new(string) }
-	flag := r.oneOf(ignored(), "true", "false")
-	path := r.text(ignored(), func(s string) error {
-		if strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://") {
-			return nil
-		}
-		return absolute(s)
-	})
-	text := r.text(ignored(), nil)
-	return map[string]key{
-		"channel": r.oneOf(channel, "sms", "mms", "letter", "postcard"),
-		"country": text, "from": text, "body": text, "subject": text, "plain_punctuation": flag, "media": path,
-		"file": r.texts(new([]string), absolute), "file_column": text,
-		"colour": flag, "duplex": flag, "priority": flag, "template_used": flag, "return_address": r.number(new(int), 1, 1<<53),
-		"budget": text, "window": text, "window_tz": text, "days": text,
-	}
-}
-
-func (r *definitionReader) campaign(d *Definition, name string, v *yaml.Node) {
-	var channel string
+// campaign reads the order of a schedule. To whom it goes, when, and what it is
+// called are the schedule's business.
+func (r *definitionReader) campaign(d *Definition, text []byte, name string, v *yaml.Node) {
 	before := len(r.problems)
-	r.mapping(name, v, r.campaignKeys(&channel))
-	if v.Kind != yaml.MappingNode || len(r.problems) > before {
+	if v.Kind != yaml.MappingNode {
+		r.problem(v.Line, "%s should be lines such as `channel: sms`", name)
 		return
 	}
-	if channel == "" {
+	for i := 0; i+1 < len(v.Content); i += 2 {
+		k, value := v.Content[i], v.Content[i+1]
+		switch strings.ReplaceAll(k.Value, "_", "-") {
+		case "to":
+			r.problem(k.Line, "%s.to is not known here: source says to whom it goes", name)
+		case "name":
+			r.problem(k.Line, "%s.name is not known here: each run's campaign is called after the schedule and its date", name)
+		case "at", "again":
+			r.problem(k.Line, "%s.%s is not known here: cron says when it goes", name, k.Value)
+		}
+		if value.Kind == yaml.AliasNode || value.Anchor != "" {
+			r.problem(value.Line, "%s.%s: anchors and aliases are not read here: write the value itself", name, k.Value)
+		}
+	}
+	if len(r.problems) > before {
+		return
+	}
+	d.Campaign, d.campaignLine = mappingText(text, v), v.Line
+	o, err := d.Order()
+	var oe *jobs.OrderError
+	switch {
+	case errors.As(err, &oe):
+		line, words := oe.Line, oe.Text
+		if oe.Flag != "" {
+			words = "." + strings.ReplaceAll(oe.Flag, "-", "_") + words
+		} else {
+			words = ": " + words
+		}
+		r.problem(max(line, v.Line), "%s%s", name, words)
+		return
+	case err != nil:
+		r.problem(v.Line, "%s: %v", name, err)
+		return
+	case o.Channel == "":
 		r.problem(v.Line, "%s.channel is missing: expected sms, mms, letter or postcard", name)
 		return
 	}
-	b, err := yaml.Marshal(v)
-	if err != nil {
-		r.problem(v.Line, "%s cannot be kept: %v", name, err)
-		return
+	if _, err := campaign.ParseChannel(o.Channel); err != nil {
+		r.problem(v.Line, "%s.channel: %v", name, err)
 	}
-	d.Campaign = string(b)
+	if strings.Contains(o.Media, "://") {
+		o.Media = ""
+	}
+	for _, path := range append(o.Files, o.Media) {
+		if path == "" {
+			continue
+		}
+		if err := absolute(path); err != nil {
+			r.problem(v.Line, "%s: the file is %q: %v", name, path, err)
+		}
+	}
+}
+
+// mappingText is a mapping as YAML of its own, as many lines as it was: cut out
+// of the text when it is written as a block, so that its lines keep their
+// places.
+func mappingText(text []byte, v *yaml.Node) string {
+	if v.Style&yaml.FlowStyle != 0 || len(v.Content) == 0 || v.Content[0].Line != v.Line {
+		b, err := yaml.Marshal(v)
+		if err != nil {
+			return ""
+		}
+		return string(b)
+	}
+	lines := strings.SplitAfter(string(text), "\n")[v.Line-1:]
+	end := 1
+	for ; end < len(lines); end++ {
+		l := lines[end]
+		// The block ends where a line begins farther to the left; what is empty, or
+		// only a comment, belongs to either.
+		if t := strings.TrimSpace(l); t != "" && !strings.HasPrefix(t, "#") && len(l)-len(strings.TrimLeft(l, " ")) < v.Column-1 {
+			break
+		}
+	}
+	return strings.Join(lines[:end], "")
+}
+
+// Order is the campaign that each run makes, without to, name and at.
+func (d *Definition) Order() (*jobs.Order, error) {
+	return jobs.ReadOrder(d.file, d.campaignLine, []byte(d.Campaign))
 }
 
 // Path is the source's path on a date: {yyyy}, {mm}, {dd}, {HH} and {MM} stand

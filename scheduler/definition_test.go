@@ -55,8 +55,12 @@ func TestADefinitionIsReadWhole(t *testing.T) {
 	if diff := cmp.Diff(scheduler.Source{Kind: "file", Value: "/exports/{yyyy}-{mm}-{dd}.csv", Missing: "nothing"}, d.Source); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff("channel: letter\nfile: /srv/letter.pdf\ncolour: true\nreturn_address: 12\nbudget: 250.00\n", d.Campaign); diff != "" {
+	if diff := cmp.Diff("  channel: letter\n  file: /srv/letter.pdf\n  colour: true\n  return_address: 12\n  budget: 250.00\n", d.Campaign); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	if o, err := d.Order(); err != nil || o.Channel != "letter" || !o.Colour || o.ReturnAddress != 12 || o.Budget != "250.00" {
+		t.Errorf("the order is %+v (%v)", o, err)
 	}
 
 	small := "name: a\ncron: '@daily'\ntimezone: UTC\nsource: {list: customers}\ncampaign: {channel: sms, from: 61412345678, body: Hi}\n"
@@ -66,6 +70,17 @@ func TestADefinitionIsReadWhole(t *testing.T) {
 	want = ledger.NewSchedule{Name: "a", Spec: small, Cron: "@daily", Zone: "UTC", Overlap: "wait", IfLate: "run", LateLimit: 6 * time.Hour, CatchUp: "latest", Tries: 3, RetryWait: 10 * time.Minute}
 	if diff := cmp.Diff(want, d.NewSchedule); diff != "" {
 		t.Errorf("the defaults, -want +got:\n%s", diff)
+	}
+	if o, err := d.Order(); err != nil || o.From != "61412345678" || o.Body != "Hi" {
+		t.Errorf("the order is %+v (%v)", o, err)
+	}
+
+	between := "campaign:\n  # what is sent\n  channel: sms\n  body: |-\n    Hi,\n\n    Ann: it is time\nname: a\ncron: '@daily'\ntimezone: UTC\nsource: {list: customers}\n"
+	if d, err = scheduler.ParseDefinition("schedule.yaml", []byte(between)); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := d.Order(); err != nil || o.Body != "Hi,\n\nAnn: it is time" {
+		t.Errorf("the order is %+v (%v)", o, err)
 	}
 }
 
@@ -94,11 +109,14 @@ func TestWhatIsWrongWithADefinitionIsNamedWithItsLine(t *testing.T) {
 		{"secret_env: ALARM_SECRET", "secret_env: CLICKSEND_API_KEY", "variables that begin with CLICKSEND_ are Postrider's own"},
 		{"  secret_env: ALARM_SECRET\n", "", "alarm.webhook needs a secret to sign with"},
 		{"[failed, nothing]", "[failing]", `s.yaml:18: alarm.on is "failing": expected some of failed, skipped`},
-		{"channel: letter", "channel: fax", `s.yaml:20: campaign.channel is "fax": expected sms or mms or letter or postcard`},
-		{"colour: true", "color: true", "s.yaml:22: campaign.color is not known"},
-		{"colour: true", "colour: 1", `s.yaml:22: campaign.colour is "1": expected true or false`},
-		{"/srv/letter.pdf", "letter.pdf", "s.yaml:21: campaign.file is \"letter.pdf\": expected a whole path"},
-		{"return_address: 12", "return_address: home", `s.yaml:23: campaign.return_address is "home": expected a whole number`},
+		{"channel: letter", "channel: fax", "s.yaml:20: campaign.channel: "},
+		{"  channel: letter\n", "", "s.yaml:20: campaign.channel is missing"},
+		{"colour: true", "color: true", `s.yaml:22: campaign: key "color" is not known; there are`},
+		{"colour: true", "colour: 1.5", `s.yaml:22: campaign.colour: "1.5" is not true or false`},
+		{"colour: true", "to: people.csv", "s.yaml:22: campaign.to is not known here: source says"},
+		{"colour: true", "at: tomorrow", "s.yaml:22: campaign.at is not known here: cron says"},
+		{"/srv/letter.pdf", "letter.pdf", "campaign: the file is \"letter.pdf\": expected a whole path"},
+		{"return_address: 12", "return_address: home", `s.yaml:23: campaign.return_address: "home" is not a whole number`},
 		{"overlap: skip", "overlap: &a skip", "s.yaml:7: overlap: anchors and aliases are not read here"},
 		{"overlap: skip", "overlap: skip\n---\na: b", "s.yaml:1: holds more than one YAML document"},
 		{"overlap: skip", "overlap: [", "s.yaml:1: is not YAML"},
