@@ -318,3 +318,14 @@ func TestWhatAQuarantineLayOverDoesNotRun(t *testing.T) {
 		w.equal(s.NotBefore, w.clock.Now())
 	})
 }
+
+func TestALedgerWithAScheduleAloneIsNotEmpty(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		w.schedule("letters")
+		e, err := Inspect(w.ctx, w.target)
+		w.ok(err)
+		if e.Empty() || e.Schedules != 1 {
+			t.Fatalf("it is taken for empty: %+v", e)
+		}
+	})
+}

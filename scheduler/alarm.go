@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -96,7 +95,6 @@ func Sign(secret, timestamp string, body []byte) string {
 
 // Alarmer tells people of events, by a command or a webhook.
 type Alarmer struct {
-	Log *slog.Logger
 	// Secret finds the secret that a schedule names, as an environment variable or
 	// a file; one of the two is empty.
 	Secret func(env, file string) (string, error)

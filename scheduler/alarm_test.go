@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -23,7 +22,7 @@ func failing(context.Context, ledger.Schedule, ledger.Run) (scheduler.Result, er
 }
 
 func newAlarmer() *scheduler.Alarmer {
-	return &scheduler.Alarmer{Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Env: []string{"PATH=/usr/bin:/bin"},
+	return &scheduler.Alarmer{Env: []string{"PATH=/usr/bin:/bin"},
 		Secret: func(env, _ string) (string, error) { return "secret of " + env, nil }}
 }
 

@@ -169,7 +169,7 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 		e.beat.Start()
 		if m.NewRunner != nil {
 			e.runs = &scheduler.Runs{
-				Ledger: l, Runner: m.NewRunner(m, l), Alarms: m.alarmer(log), Log: log, Name: sender.Name, Lease: max(30*time.Second, m.cfg.Lease),
+				Ledger: l, Runner: m.NewRunner(m, l), Alarms: m.alarmer(), Log: log, Name: sender.Name, Lease: max(30*time.Second, m.cfg.Lease),
 			}
 			e.runs.Start()
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -493,7 +492,7 @@ func (m *Main) moveSchedule(ctx context.Context, name string, to ledger.Schedule
 
 // alarmer tells people of what happens to recurring runs. Their commands see
 // nothing of the environment but what every program needs.
-func (m *Main) alarmer(log *slog.Logger) *scheduler.Alarmer {
+func (m *Main) alarmer() *scheduler.Alarmer {
 	var env []string
 	for _, line := range m.Env {
 		name, _, _ := strings.Cut(line, "=")
@@ -501,7 +500,7 @@ func (m *Main) alarmer(log *slog.Logger) *scheduler.Alarmer {
 			env = append(env, line)
 		}
 	}
-	return &scheduler.Alarmer{Log: log, Env: env, Secret: func(name, file string) (string, error) {
+	return &scheduler.Alarmer{Env: env, Secret: func(name, file string) (string, error) {
 		if file != "" {
 			s, err := configs.ReadSecretFile(file)
 			return s.Reveal(), err

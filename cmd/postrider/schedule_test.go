@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/postrider/postrider/clicksend/sandbox"
 	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/scheduler"
 )
 
 const nightlyYAML = `name: nightly letters
@@ -100,4 +103,30 @@ func TestWhatCameBeforeAPauseIsJudgedByWhatWasInForce(t *testing.T) {
 	}
 	s.run("schedule", "pause", "nightly letters").exits(exitDone)
 	s.run("schedule", "history", "nightly letters").exits(exitDone).says("nobody was running at its hour, and a later run takes its place", "skipped: the schedule was paused")
+}
+
+// noRows is a maker of campaigns for which there is never anything to send.
+type noRows struct{}
+
+func (noRows) Run(_ context.Context, s ledger.Schedule, r ledger.Run) (scheduler.Result, error) {
+	return scheduler.Result{Nothing: "no rows for " + scheduler.CampaignName(s, r)}, nil
+}
+
+func TestServeRunsWhatIsDue(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.provider(sandbox.Options{})
+	s.file("nightly.yaml", nightlyYAML)
+	s.run("schedule", "add", "-f", "nightly.yaml").exits(exitDone)
+	s.run("schedule", "run", "nightly letters").exits(exitDone)
+	var out, log locked
+	m := s.main(&out, &log)
+	m.NewRunner = func(*Main, *ledger.Ledger) scheduler.Runner { return noRows{} }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- m.Run(ctx, []string{"serve"}) }()
+	log.await(t, func(s string) bool { return strings.Contains(s, "no rows for nightly letters") })
+	cancel()
+	<-ended
+	s.run("schedule", "history", "nightly letters").exits(exitDone).says("nothing: no rows for nightly letters 20")
 }
