@@ -419,7 +419,13 @@ func outcome(ctx context.Context, schedule *ledger.Schedule, r *ledger.Run, res 
 	if err == nil && res.Campaign == 0 && res.Nothing == "" {
 		err = errors.New("the run came to no campaign, and nobody says why")
 	}
+	if err == nil && len(res.Report) > 0 && !json.Valid(res.Report) {
+		err = errors.New("the run's report is not JSON")
+	}
 	m := ledger.RunMove{Report: string(res.Report)}
+	if err != nil {
+		m.Report = ""
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		m.To, m.Reason = ledger.RunRunning, "its scheduler was stopped: another goes on with it"

@@ -274,8 +274,7 @@ func TestAStoppedSchedulerGivesItsRunToAnother(t *testing.T) {
 	t.Parallel()
 	began := make(chan struct{})
 	var once sync.Once
-	var d *desk
-	d = newDesk(t, func(ctx context.Context, _ ledger.Schedule, r ledger.Run) (scheduler.Result, error) {
+	d := newDesk(t, func(ctx context.Context, _ ledger.Schedule, r ledger.Run) (scheduler.Result, error) {
 		once.Do(func() { close(began) })
 		<-ctx.Done()
 		return scheduler.Result{}, ctx.Err()
@@ -321,4 +320,30 @@ func TestARunnerThatLosesItsLeaseIsToldToEndAndLeavesNoTrace(t *testing.T) {
 	if err != nil || r[0].LeaseBy != "two" {
 		t.Errorf("the run is %+v (%v), want it in other hands", r, err)
 	}
+}
+
+func TestARunThatWasBegunIsGivenUpWhenItsScheduleIsRemoved(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(context.Context, ledger.Schedule, ledger.Run) (scheduler.Result, error) {
+		return scheduler.Result{}, ledger.ErrLostLease // as if it had died
+	})
+	s := d.schedule(func(n *ledger.NewSchedule) { n.Cron = "0 10 * * *" })
+	d.at("10:00:00")
+	if err := d.l.MoveSchedule(t.Context(), s.ID, ledger.ScheduleRemoved); err != nil {
+		t.Fatal(err)
+	}
+	d.at("10:00:29") // who has it may live
+	d.history(s, "10:00 running")
+	d.at("10:00:30")
+	d.history(s, "10:00 failed the schedule was removed before its campaign was made")
+}
+
+func TestAReportThatIsNotJSONIsAFailure(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(context.Context, ledger.Schedule, ledger.Run) (scheduler.Result, error) {
+		return scheduler.Result{Nothing: "no rows", Report: json.RawMessage("{")}, nil
+	})
+	s := d.schedule(func(n *ledger.NewSchedule) { n.Cron, n.Tries = "0 10 * * *", 1 })
+	d.at("10:00:00")
+	d.history(s, "10:00 failed the run's report is not JSON")
 }
