@@ -228,7 +228,7 @@ func TestTheSameCampaignIsFound(t *testing.T) {
 		day := func() time.Time { return w.clock.Now().Add(-24 * time.Hour) }
 		find := func(digest string) int64 {
 			t.Helper()
-			c, err := w.l.SimilarCampaign(w.ctx, digest, day())
+			c, err := w.l.SimilarCampaign(w.ctx, digest, 0, day())
 			w.ok(err)
 			if c == nil {
 				return 0
