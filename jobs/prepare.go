@@ -105,6 +105,13 @@ func (p *Preparer) Check(o *Order) error {
 // Prepare checks an order against the account, stores its files and loads its
 // audience. Discard, sooner or later, is the caller's duty.
 func (p *Preparer) Prepare(ctx context.Context, o *Order) (*Preparation, error) {
+	return p.PrepareAudience(ctx, o, func(ctx context.Context, c *campaign.Content) (*Audience, error) { return p.audience(ctx, o, c) })
+}
+
+// PrepareAudience is Prepare with an audience that load makes, when everything
+// else was found to be right. What the order's To names tells where the paths
+// of a file column start from.
+func (p *Preparer) PrepareAudience(ctx context.Context, o *Order, load func(context.Context, *campaign.Content) (*Audience, error)) (*Preparation, error) {
 	t, err := o.check(p.now())
 	if err != nil {
 		return nil, err
@@ -128,7 +135,7 @@ func (p *Preparer) Prepare(ctx context.Context, o *Order) (*Preparation, error) 
 			return nil, err
 		}
 	}
-	if r.Audience, err = p.audience(ctx, o, &r.Content); err != nil {
+	if r.Audience, err = load(ctx, &r.Content); err != nil {
 		return nil, err
 	}
 	return r, nil

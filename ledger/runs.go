@@ -45,7 +45,7 @@ type Run struct {
 	Tries      int    // how often it was begun
 	Takeovers  int    // how often whoever had begun it was gone
 	NextTry    time.Time
-	Campaign   int64 // 0: none yet
+	Campaign   int64 // the first of its campaigns; 0: none yet
 	LeaseBy    string
 	LeaseUntil time.Time
 	Fence      int64
@@ -217,10 +217,7 @@ type OpenRun struct {
 	Blocked bool
 	// Takeable: it may be claimed at this moment, unless Blocked stands in the way.
 	Takeable bool
-	// CampaignState and CampaignReason are those of its campaign; empty without.
-	CampaignState  campaign.State
-	CampaignReason string
-	Alarmed        []string // events that somebody was, or is being, told of
+	Alarmed  []string // events that somebody was, or is being, told of
 }
 
 // OpenRuns lists the runs that have not ended, in the order of their turns.
@@ -233,10 +230,9 @@ func (l *Ledger) OpenRuns(ctx context.Context) ([]OpenRun, error) {
 	rows, err := l.store.read().QueryContext(ctx, `SELECT `+runColumns+`, `+scheduleColumns+`,
 			CASE WHEN EXISTS (SELECT 1 FROM runs o WHERE `+before+`) THEN 1 ELSE 0 END,
 			CASE WHEN `+takeable+` THEN 1 ELSE 0 END,
-			COALESCE(c.state, ''), COALESCE(c.reason, ''),
 			CASE WHEN EXISTS (SELECT 1 FROM alarms a WHERE a.run_id = r.id AND a.event = 'late') THEN 1 ELSE 0 END,
 			CASE WHEN EXISTS (SELECT 1 FROM alarms a WHERE a.run_id = r.id AND a.event = 'paused') THEN 1 ELSE 0 END
-		FROM runs r JOIN schedules s ON s.id = r.schedule_id LEFT JOIN campaigns c ON c.id = r.campaign_id
+		FROM runs r JOIN schedules s ON s.id = r.schedule_id
 		WHERE r.state IN ('due', 'running') AND (SELECT quarantine FROM ledger) = ''
 		ORDER BY r.due_at, r.local_time, r.id`, now.UnixMilli())
 	if err != nil {
@@ -250,7 +246,7 @@ func (l *Ledger) OpenRuns(ctx context.Context) ([]OpenRun, error) {
 			sr                           scheduleRow
 			blocked, take, late, pausedA int
 		)
-		o.Run, err = scanRun(rows, append(sr.dest(), &blocked, &take, &o.CampaignState, &o.CampaignReason, &late, &pausedA)...)
+		o.Run, err = scanRun(rows, append(sr.dest(), &blocked, &take, &late, &pausedA)...)
 		if err != nil {
 			return nil, fmt.Errorf("looking for open runs: %w", err)
 		}
@@ -366,11 +362,11 @@ func (l *Ledger) RenewRun(ctx context.Context, r *Run, lease time.Duration) erro
 
 // RunMove is what becomes of a run.
 type RunMove struct {
-	To       RunState
-	Reason   string
-	Campaign int64         // of a run that goes on as Running: its campaign is made
-	Report   string        // JSON; empty keeps what is there
-	Wait     time.Duration // of a run that becomes Due again
+	To        RunState
+	Reason    string
+	Campaigns []int64       // of a run that goes on as Running: its campaigns are made
+	Report    string        // JSON; empty keeps what is there
+	Wait      time.Duration // of a run that becomes Due again
 	// Alarm is the event that somebody is told of, once; empty: none.
 	Alarm string
 }
@@ -395,8 +391,14 @@ func (l *Ledger) MoveRun(ctx context.Context, r *Run, m RunMove) error {
 			ended = now
 		}
 		var made any
-		if m.Campaign != 0 {
-			made = m.Campaign
+		for i, id := range m.Campaigns {
+			if i == 0 {
+				made = id
+				continue
+			}
+			if _, err := tx.exec.ExecContext(ctx, `INSERT INTO run_campaigns (run_id, campaign_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`, r.ID, id); err != nil {
+				return fmt.Errorf("recording the campaigns of run %d: %w", r.ID, err)
+			}
 		}
 		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE runs SET state = $1, reason = $2, report = CASE WHEN $3 = '' THEN report ELSE $3 END,
 				campaign_id = COALESCE($4, campaign_id), next_try_at = $5, ended_at = $6, lease_by = '', lease_until = 0

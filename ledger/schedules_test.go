@@ -178,7 +178,7 @@ func TestARunIsClaimedByOneAndTakenOverWhenItsTakerIsGone(t *testing.T) {
 			t.Fatalf("the second try is %+v", r3)
 		}
 		c := w.sending(1, 1)
-		w.ok(w.l.MoveRun(w.ctx, r3, RunMove{To: RunRunning, Campaign: c.ID}))
+		w.ok(w.l.MoveRun(w.ctx, r3, RunMove{To: RunRunning, Campaigns: []int64{c.ID}}))
 		w.clock.advance(time.Hour)
 		if w.claimRun(r3, "two") != nil {
 			t.Fatal("a run whose campaign is made is nobody's to make")
@@ -186,7 +186,9 @@ func TestARunIsClaimedByOneAndTakenOverWhenItsTakerIsGone(t *testing.T) {
 		w.answered(w.nextAttempt(), accepted)
 		open := w.openRuns()
 		w.equal(len(open), 1)
-		w.equal(open[0].CampaignState, campaign.Completed)
+		all, err := w.l.RunCampaigns(w.ctx, open[0].ID)
+		w.ok(err)
+		w.equal([]any{len(all), all[0].State}, []any{1, campaign.Completed})
 		w.ok(w.l.MoveRun(w.ctx, &open[0].Run, RunMove{To: RunDone, Report: `{"n":1}`}))
 		w.is(w.l.MoveRun(w.ctx, &open[0].Run, RunMove{To: RunDone}), ErrLostLease)
 		done := w.runState(r.ID, RunDone, "")

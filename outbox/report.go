@@ -18,12 +18,14 @@ const reportSuffix = ".report.csv"
 
 // Outcomes of rows in a report.
 const (
-	OutcomeWaiting  = "waiting"        // it will be sent, or its answer is awaited
-	OutcomeSent     = "sent"           // the provider accepted it
-	OutcomeRefused  = "refused"        // by the provider; its status is the code
-	OutcomeBadRow   = "bad row"        // it was never sent; code and reason say why
-	OutcomeMailed   = "already mailed" // by an earlier run
-	OutcomeRepeated = "repeated"       // another manifest of this run sends the same reference
+	OutcomeWaiting    = "waiting"        // it will be sent, or its answer is awaited
+	OutcomeSent       = "sent"           // the provider accepted it
+	OutcomeRefused    = "refused"        // by the provider; its status is the code
+	OutcomeCancelled  = "cancelled"      // with its campaign, before it was printed
+	OutcomeSuppressed = "suppressed"     // its address is on the suppression list, or lacks something
+	OutcomeBadRow     = "bad row"        // it was never sent; code and reason say why
+	OutcomeMailed     = "already mailed" // by an earlier run
+	OutcomeRepeated   = "repeated"       // another manifest of this run sends the same reference
 )
 
 // ReportRow is one line of a report: what became of one row of a manifest.
@@ -97,11 +99,37 @@ func WriteReport(path string, rows []ReportRow) error {
 	return nil
 }
 
+// ReadReport reads a report that WriteReport has written.
+func ReadReport(path string) ([]ReportRow, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the report: %w", err)
+	}
+	defer f.Close()
+	var rows []ReportRow
+	if err := gocsv.UnmarshalFile(f, &rows); err != nil {
+		return nil, fmt.Errorf("reading the report %s: %w", filepath.Base(path), err)
+	}
+	for i := range rows {
+		for _, cell := range rows[i].cells() {
+			if bare, marked := strings.CutPrefix(*cell, "'"); marked && plain(bare) == *cell {
+				*cell = bare
+			}
+		}
+	}
+	return rows, nil
+}
+
+// cells are those that hold texts.
+func (r *ReportRow) cells() []*string {
+	return []*string{&r.Manifest, &r.Reference, &r.File, &r.Outcome, &r.Code, &r.Reason, &r.MessageID, &r.Price, &r.Currency, &r.Campaign}
+}
+
 func writeReport(f *os.File, rows []ReportRow) error {
 	out := gocsv.NewSafeCSVWriter(csv.NewWriter(f))
 	safe := make([]ReportRow, len(rows))
 	for i, r := range rows {
-		for _, cell := range []*string{&r.Manifest, &r.Reference, &r.File, &r.Outcome, &r.Code, &r.Reason, &r.MessageID, &r.Price, &r.Currency, &r.Campaign} {
+		for _, cell := range r.cells() {
 			*cell = plain(*cell)
 		}
 		safe[i] = r

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,12 +24,16 @@ import (
 // there. It ends soon after ctx does.
 type Runner interface {
 	Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (Result, error)
+	// Ended is called when every campaign of the run has ended, before the run is
+	// done; after a crash once more. It may say what a person should know of the
+	// run. An error leaves the run open, and is tried again.
+	Ended(ctx context.Context, s ledger.Schedule, r ledger.Run, campaigns []*ledger.Campaign) (note string, err error)
 }
 
-// Result is what came of a Runner's work: a campaign that is on its way, or
+// Result is what came of a Runner's work: campaigns that are on their way, or
 // nothing.
 type Result struct {
-	Campaign int64 // 0 with Nothing
+	Campaigns []int64 // none with Nothing
 	// Nothing says in words why there was nothing to send.
 	Nothing string
 	// Report is kept with the run: one JSON value without personal data, or nil.
@@ -410,13 +416,13 @@ func (s *Runs) make(ctx context.Context, schedule *ledger.Schedule, r *ledger.Ru
 	case err != nil && ctx.Err() == nil:
 		log.Error("a run went wrong", "error", err, "state", m.To, "again_in", m.Wait)
 	default:
-		log.Info("a run goes on", "state", m.To, "campaign", m.Campaign, "reason", m.Reason)
+		log.Info("a run goes on", "state", m.To, "campaigns", m.Campaigns, "reason", m.Reason)
 	}
 }
 
 // outcome is what becomes of a run whose Runner has returned.
 func outcome(ctx context.Context, schedule *ledger.Schedule, r *ledger.Run, res Result, err error) ledger.RunMove {
-	if err == nil && res.Campaign == 0 && res.Nothing == "" {
+	if err == nil && len(res.Campaigns) == 0 && res.Nothing == "" {
 		err = errors.New("the run came to no campaign, and nobody says why")
 	}
 	if err == nil && len(res.Report) > 0 && !json.Valid(res.Report) {
@@ -434,8 +440,8 @@ func outcome(ctx context.Context, schedule *ledger.Schedule, r *ledger.Run, res 
 		m.Reason = fmt.Sprintf("try %d of %d went wrong: %v", r.Tries, schedule.Tries, err)
 	case err != nil:
 		m.To, m.Reason, m.Alarm = ledger.RunFailed, err.Error(), wanted(schedule, EventFailed)
-	case res.Campaign != 0:
-		m.To, m.Campaign = ledger.RunRunning, res.Campaign
+	case len(res.Campaigns) > 0:
+		m.To, m.Campaigns = ledger.RunRunning, res.Campaigns
 	default:
 		m.To, m.Reason, m.Alarm = ledger.RunNothing, res.Nothing, wanted(schedule, EventNothing)
 	}
@@ -501,51 +507,81 @@ type recipients struct {
 	Cancelled   int `json:"cancelled"`
 }
 
-// watch looks whether the campaign of a run has ended, or stands still.
+// watch looks whether the campaigns of a run have ended, or one stands still.
 func (s *Runs) watch(ctx context.Context, o *ledger.OpenRun) error {
-	m := ledger.RunMove{To: ledger.RunDone}
-	switch o.CampaignState {
-	case campaign.Completed:
-	case campaign.Cancelled:
-		m.Reason = "its campaign was cancelled"
-	case campaign.Failed:
-		m.To, m.Reason, m.Alarm = ledger.RunFailed, "its campaign failed: "+o.CampaignReason, wanted(&o.Schedule, EventFailed)
-	case "":
-		m.To, m.Reason, m.Alarm = ledger.RunFailed, "its campaign is not in the ledger", wanted(&o.Schedule, EventFailed)
-		return ignoreLost(s.Ledger.MoveRun(ctx, &o.Run, m))
-	case campaign.Paused:
-		reason := "its campaign is paused"
-		if o.CampaignReason != "" {
-			reason += ": " + o.CampaignReason
-		}
-		if o.Reason == reason {
-			return nil
-		}
-		return s.Ledger.NoteRun(ctx, &o.Run, reason, wanted(&o.Schedule, EventPaused))
-	default:
-		if o.Reason == "" {
-			return nil
-		}
-		return s.Ledger.NoteRun(ctx, &o.Run, "", "")
-	}
-	n, err := s.Ledger.Counts(ctx, o.Campaign)
+	all, err := s.Ledger.RunCampaigns(ctx, o.ID)
 	if err != nil {
 		return err
 	}
-	if o.CampaignState == campaign.Completed && n.Rejected > 0 {
-		m.Reason = fmt.Sprintf("%d of %d recipients were refused", n.Rejected, n.Total)
+	m := ledger.RunMove{To: ledger.RunDone}
+	if len(all) == 0 {
+		m.To, m.Reason, m.Alarm = ledger.RunFailed, "its campaign is not in the ledger", wanted(&o.Schedule, EventFailed)
+		return ignoreLost(s.Ledger.MoveRun(ctx, &o.Run, m))
 	}
-	report, err := json.Marshal(runReport{
-		Recipients: recipients{n.Total, n.Accepted, n.Delivered, n.Undelivered, n.Rejected, n.Suppressed, n.Cancelled},
-		Details:    json.RawMessage(o.Report),
-	})
+	open, paused := false, ""
+	for _, c := range all {
+		if c.State == campaign.Paused && paused == "" {
+			paused = "campaign " + strconv.FormatInt(c.ID, 10) + " is paused"
+			if c.Reason != "" {
+				paused += ": " + c.Reason
+			}
+		}
+		open = open || !c.State.Final()
+	}
+	if open {
+		if o.Reason == paused {
+			return nil
+		}
+		alarm := ""
+		if paused != "" {
+			alarm = wanted(&o.Schedule, EventPaused)
+		}
+		return s.Ledger.NoteRun(ctx, &o.Run, paused, alarm)
+	}
+	note, err := s.Runner.Ended(ctx, o.Schedule, o.Run, all)
+	if err != nil {
+		return err
+	}
+	var sum recipients
+	var notes []string
+	for _, c := range all {
+		n, err := s.Ledger.Counts(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		sum.add(n)
+		switch {
+		case c.State == campaign.Failed:
+			m.To, m.Alarm = ledger.RunFailed, wanted(&o.Schedule, EventFailed)
+			notes = append(notes, fmt.Sprintf("campaign %d failed: %s", c.ID, c.Reason))
+		case c.State == campaign.Cancelled:
+			notes = append(notes, fmt.Sprintf("campaign %d was cancelled", c.ID))
+		case n.Rejected > 0:
+			notes = append(notes, fmt.Sprintf("campaign %d: %d of %d recipients were refused", c.ID, n.Rejected, n.Total))
+		}
+	}
+	if note != "" {
+		notes = append(notes, note)
+	}
+	m.Reason = strings.Join(notes, "; ")
+	report, err := json.Marshal(runReport{Recipients: sum, Details: json.RawMessage(o.Report)})
 	if err != nil {
 		return fmt.Errorf("writing the run's report: %w", err)
 	}
 	m.Report = string(report)
 	err = s.Ledger.MoveRun(ctx, &o.Run, m)
 	if err == nil {
-		s.Log.Info("a run has ended", "schedule", o.Schedule.Name, "run", o.Local, "state", m.To, "campaign", o.Campaign, "reason", m.Reason)
+		s.Log.Info("a run has ended", "schedule", o.Schedule.Name, "run", o.Local, "state", m.To, "campaigns", len(all), "reason", m.Reason)
 	}
 	return ignoreLost(err)
+}
+
+func (r *recipients) add(n ledger.Counts) {
+	r.Total += n.Total
+	r.Accepted += n.Accepted
+	r.Delivered += n.Delivered
+	r.Undelivered += n.Undelivered
+	r.Rejected += n.Rejected
+	r.Suppressed += n.Suppressed
+	r.Cancelled += n.Cancelled
 }

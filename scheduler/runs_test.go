@@ -26,6 +26,10 @@ func (f runnerFunc) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (s
 	return f(ctx, s, r)
 }
 
+func (runnerFunc) Ended(context.Context, ledger.Schedule, ledger.Run, []*ledger.Campaign) (string, error) {
+	return "", nil
+}
+
 func nothing(context.Context, ledger.Schedule, ledger.Run) (scheduler.Result, error) {
 	return scheduler.Result{Nothing: "no rows"}, nil
 }
@@ -227,7 +231,7 @@ func TestARunEndsWithItsCampaignAndTheNextOneWaits(t *testing.T) {
 	d = newDesk(t, func(_ context.Context, s ledger.Schedule, r ledger.Run) (scheduler.Result, error) {
 		name := scheduler.CampaignName(s, r)
 		made[name] = d.draft(name)
-		return scheduler.Result{Campaign: made[name].ID, Report: json.RawMessage(`{"rows":1}`)}, nil
+		return scheduler.Result{Campaigns: []int64{made[name].ID}, Report: json.RawMessage(`{"rows":1}`)}, nil
 	})
 	s := d.schedule()
 	d.at("10:00:00")
@@ -261,7 +265,7 @@ func TestARunEndsWithItsCampaignAndTheNextOneWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := runs[len(runs)-1]
-	if r.State != ledger.RunFailed || r.Reason != "its campaign failed: no price" || !strings.Contains(r.Report, `"details":{"rows":1}`) {
+	if r.State != ledger.RunFailed || r.Reason != "campaign 1 failed: no price" || !strings.Contains(r.Report, `"details":{"rows":1}`) {
 		t.Errorf("the run is %+v", r)
 	}
 	d.round()

@@ -241,6 +241,10 @@ func (d dying) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (res sc
 	return d.mortal.Run(ctx, s, r)
 }
 
+func (d dying) Ended(context.Context, ledger.Schedule, ledger.Run, []*ledger.Campaign) (string, error) {
+	return "", nil
+}
+
 // wallClock lists the local times of an expression of the form M[,M] H * * *
 // (or * * sun) by counting minutes on a wall clock.
 func wallClock(cron string, after, to scheduler.LocalTime) []scheduler.LocalTime {

@@ -27,7 +27,6 @@ import (
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
-	"github.com/postrider/postrider/scheduler"
 )
 
 // The exit codes, which are a contract.
@@ -52,9 +51,6 @@ type Main struct {
 	Interrupts <-chan os.Signal
 	// Exit ends the process at once, at the second Ctrl-C.
 	Exit func(code int)
-	// NewRunner makes what makes the campaigns of recurring runs, for a process
-	// that has the scheduler's role; nil: such runs are recorded by nobody here.
-	NewRunner func(m *Main, l *ledger.Ledger) scheduler.Runner
 
 	// atInterrupt is what the command under way says at Ctrl-C; nil: nothing of
 	// it is in flight.

@@ -41,7 +41,12 @@ type engine struct {
 }
 
 // roles says which parts of an engine run in this process.
-type roles struct{ worker, scheduler bool }
+type roles struct {
+	worker, scheduler bool
+	// runs: campaigns of recurring runs are made here. A send does not, whose user
+	// asked for one campaign only.
+	runs bool
+}
 
 // errEngineBusy says that another process holds the embedded engine.
 var errEngineBusy = errors.New("another process runs the engine on this data folder")
@@ -167,13 +172,32 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 			Again: 4 * m.cfg.Lease,
 		}}
 		e.beat.Start()
-		if m.NewRunner != nil {
-			e.runs = &scheduler.Runs{
-				Ledger: l, Runner: m.NewRunner(m, l), Alarms: m.alarmer(), Log: log, Name: sender.Name, Lease: max(30*time.Second, m.cfg.Lease),
-			}
-			e.runs.Start()
-		}
 	}
+	if r.runs {
+		return m.startRuns(e, l, log, sender.Name)
+	}
+	return nil
+}
+
+// startRuns sees to recurring runs in this process, which needs an account for
+// the prices of their campaigns.
+func (m *Main) startRuns(e *engine, l *ledger.Ledger, log *slog.Logger, name string) error {
+	if e.provider == nil {
+		p, err := m.openProvider(l, e.limiter)
+		if campaign.ErrorCode(err) == campaign.CodeConfig {
+			log.Warn("recurring runs are left to another scheduler: this one has no account to ask for prices", "error", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		e.provider = p
+	}
+	e.runs = &scheduler.Runs{
+		Ledger: l, Log: log, Name: name, Lease: max(30*time.Second, m.cfg.Lease), Alarms: m.alarmer(),
+		Runner: &scheduler.Maker{Ledger: l, Provider: e.provider, Log: log, Country: m.cfg.Country, RejectsDir: m.cfg.DataDir},
+	}
+	e.runs.Start()
 	return nil
 }
 

@@ -21,7 +21,7 @@ func (m *Main) serveCommand() *cobra.Command {
 		Long: "Run everything in one process: queue, workers and scheduler. On the embedded default\n" +
 			"it needs no server at all; other commands hand it their campaigns.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return m.runRole(cmd.Context(), "serve", roles{worker: true, scheduler: true}, dashboard)
+			return m.runRole(cmd.Context(), "serve", roles{worker: true, scheduler: true, runs: true}, dashboard)
 		},
 	}
 	cmd.Flags().BoolVar(&dashboard, "dashboard", false, "also show the queue's dashboard at the configured listen address, behind web_password")
@@ -43,7 +43,7 @@ func (m *Main) schedulerCommand() *cobra.Command {
 		Use: "scheduler", Args: exactArgs(0, "no arguments but flags"),
 		Short: "Dispatch what the ledger says is due; any number may run",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return m.runRole(cmd.Context(), "scheduler", roles{scheduler: true}, false)
+			return m.runRole(cmd.Context(), "scheduler", roles{scheduler: true, runs: true}, false)
 		},
 	}
 }

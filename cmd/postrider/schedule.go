@@ -235,10 +235,6 @@ func (m *Main) scheduleAdd(ctx context.Context, file string, replace bool) error
 
 // sayWhoRuns says who will run what is scheduled.
 func (m *Main) sayWhoRuns() {
-	if m.NewRunner == nil {
-		m.say("this build records schedules only: it does not make the campaigns of their runs yet")
-		return
-	}
 	m.say("`postrider serve` (or worker and scheduler) must be running then")
 }
 

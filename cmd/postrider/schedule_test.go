@@ -2,13 +2,15 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/specimen"
 	"github.com/postrider/postrider/ledger"
-	"github.com/postrider/postrider/scheduler"
 )
 
 const nightlyYAML = `name: nightly letters
@@ -105,28 +107,46 @@ func TestWhatCameBeforeAPauseIsJudgedByWhatWasInForce(t *testing.T) {
 	s.run("schedule", "history", "nightly letters").exits(exitDone).says("nobody was running at its hour, and a later run takes its place", "skipped: the schedule was paused")
 }
 
-// noRows is a maker of campaigns for which there is never anything to send.
-type noRows struct{}
-
-func (noRows) Run(_ context.Context, s ledger.Schedule, r ledger.Run) (scheduler.Result, error) {
-	return scheduler.Result{Nothing: "no rows for " + scheduler.CampaignName(s, r)}, nil
-}
-
-func TestServeRunsWhatIsDue(t *testing.T) {
+func TestServeMailsTheOutbox(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.provider(sandbox.Options{})
-	s.file("nightly.yaml", nightlyYAML)
-	s.run("schedule", "add", "-f", "nightly.yaml").exits(exitDone)
+	provider := s.provider(sandbox.Options{})
+	s.run("address", "add", "--name", "ACME", "--line-1", "1 Way", "--city", "Perth", "--state", "WA", "--postcode", "6000", "--country", "AU").exits(exitDone)
+	box := filepath.Join(s.dir, "outbox")
+	if err := os.Mkdir(box, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.file("outbox/a.pdf", string(specimen.Letter("Dear Ann", 1)))
+	s.file("outbox/letters.csv", "reference,file,address_name,address_line_1,address_city,address_state,address_postal_code,address_country\n"+
+		"INV-1,a.pdf,Ann Lee,1 High St,Perth,WA,6000,AU\nINV-2,b.pdf,Bob Lee,2 High St,Perth,WA,6000,AU\n")
+	s.file("outbox/letters.csv.ready", "")
+	s.file("nightly.yaml", "name: nightly letters\ncron: 0 2 * * *\ntimezone: Australia/Sydney\nsource:\n  outbox: "+box+
+		"\ncampaign:\n  channel: letter\n  colour: true\n  return_address: 2\n  budget: 20.00\n")
+	s.run("schedule", "add", "-f", "nightly.yaml").exits(exitDone).says("`postrider serve`")
 	s.run("schedule", "run", "nightly letters").exits(exitDone)
 	var out, log locked
-	m := s.main(&out, &log)
-	m.NewRunner = func(*Main, *ledger.Ledger) scheduler.Runner { return noRows{} }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
-	go func() { ended <- m.Run(ctx, []string{"serve"}) }()
-	log.await(t, func(s string) bool { return strings.Contains(s, "no rows for nightly letters") })
+	go func() { ended <- s.main(&out, &log).Run(ctx, []string{"serve"}) }()
+	log.await(t, func(s string) bool { return strings.Contains(s, "a run has ended") })
 	cancel()
 	<-ended
-	s.run("schedule", "history", "nightly letters").exits(exitDone).says("nothing: no rows for nightly letters 20")
+	s.run("schedule", "history", "nightly letters").exits(exitDone).says("done", "1 rows of letters.csv could not be sent, see letters.csv.")
+	s.run("campaign", "status", "1").exits(exitDone).says("is completed", "1  accepted")
+	if n := provider.Stats().Channels["letter"].Accepted; n != 1 {
+		t.Errorf("the provider accepted %d letters, want 1", n)
+	}
+	reports, err := filepath.Glob(filepath.Join(box, "letters.csv.*.report.csv"))
+	if err != nil || len(reports) != 1 {
+		t.Fatalf("the reports are %v (%v), want one", reports, err)
+	}
+	text, err := os.ReadFile(reports[0])
+	if err != nil || !strings.Contains(string(text), "INV-1,a.pdf,sent,") || !strings.Contains(string(text), "INV-2,b.pdf,bad row,file_not_found,") {
+		t.Errorf("the report says %s (%v)", text, err)
+	}
+	for _, private := range []string{"Ann Lee", "High St", "INV-1"} {
+		if strings.Contains(log.String(), private) {
+			t.Errorf("the log gives %q away: %s", private, log.String())
+		}
+	}
 }

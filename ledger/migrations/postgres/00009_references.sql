@@ -1,0 +1,21 @@
+-- Personal letters that have a reference are mailed once ever, and a run may
+-- have several campaigns. The same tables stand in ../sqlite.
+
+-- +goose Up
+
+-- Whose a reference is: of the run that mails it, and once its campaign is
+-- made, of that.
+CREATE TABLE mailed_references (
+    reference   TEXT PRIMARY KEY,
+    run_id      BIGINT NOT NULL,
+    campaign_id BIGINT NOT NULL DEFAULT 0,
+    at          BIGINT NOT NULL
+);
+CREATE INDEX mailed_references_run ON mailed_references (run_id);
+
+-- The campaigns of a run beside the one that its row names.
+CREATE TABLE run_campaigns (
+    run_id      BIGINT NOT NULL,
+    campaign_id BIGINT NOT NULL,
+    PRIMARY KEY (run_id, campaign_id)
+);

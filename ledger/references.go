@@ -1,0 +1,138 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// A reference names one personal letter for good: it is mailed once ever,
+// whichever run comes first. A run claims references before it makes its
+// campaigns, and binds them to these; a claim of a run that has ended without
+// a campaign is worth nothing, and neither is one whose campaign is gone.
+
+// claimed is true of a claim m that stands in the way of run $1. Those of its
+// own campaigns do: they are on their way.
+const claimed = `(EXISTS (SELECT 1 FROM campaigns c WHERE c.id = m.campaign_id)
+	OR m.run_id <> $1 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = m.run_id AND r.state IN ('due', 'running')))`
+
+// Mailed tells which references a run must leave alone: mailed before, or about
+// to be.
+func (l *Ledger) Mailed(ctx context.Context, run int64, refs []string) (map[string]bool, error) {
+	mailed := map[string]bool{}
+	for part := range slices.Chunk(refs, 500) {
+		rows, err := l.store.read().QueryContext(ctx, `SELECT m.reference FROM mailed_references m
+			WHERE m.reference IN (`+placeholders(2, len(part))+`) AND `+claimed, append([]any{run}, texts(part)...)...)
+		if err != nil {
+			return nil, fmt.Errorf("asking which letters were mailed before: %w", err)
+		}
+		found, err := scanTexts(rows)
+		if err != nil {
+			return nil, fmt.Errorf("asking which letters were mailed before: %w", err)
+		}
+		for _, ref := range found {
+			mailed[ref] = true
+		}
+	}
+	return mailed, nil
+}
+
+// ClaimReferences makes references the run's, all or none: an Error with
+// CodeConflict when another run has claimed one of them since they were asked
+// for.
+func (l *Ledger) ClaimReferences(ctx context.Context, run int64, refs []string) error {
+	refs = slices.Sorted(slices.Values(refs)) // one order everywhere, so that no two writes wait for each other
+	return l.store.write(ctx, func(tx *tx) error {
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(refs, 200) {
+			args := []any{run, now}
+			values := ""
+			for i, ref := range part {
+				if i > 0 {
+					values += ", "
+				}
+				values += fmt.Sprintf("($%d, $1, 0, $2)", i+3)
+				args = append(args, ref)
+			}
+			res, err := tx.exec.ExecContext(ctx, `INSERT INTO mailed_references AS m (reference, run_id, campaign_id, at) VALUES `+values+`
+				ON CONFLICT (reference) DO UPDATE SET run_id = excluded.run_id, at = excluded.at,
+					campaign_id = 0
+				WHERE NOT `+claimed, args...)
+			if err != nil {
+				return fmt.Errorf("claiming the references of a run: %w", err)
+			}
+			if n, err := res.RowsAffected(); err != nil || int(n) != len(part) {
+				return campaign.Errorf(campaign.CodeConflict, "another run has taken %d of the letters in this very moment: this one is tried again", len(part)-int(n))
+			}
+		}
+		return nil
+	})
+}
+
+// BindReferences says which campaign mails references that the run has claimed.
+func (l *Ledger) BindReferences(ctx context.Context, run, campaignID int64, refs []string) error {
+	refs = slices.Sorted(slices.Values(refs))
+	return l.store.write(ctx, func(tx *tx) error {
+		for part := range slices.Chunk(refs, 500) {
+			res, err := tx.exec.ExecContext(ctx, `UPDATE mailed_references SET campaign_id = $1 WHERE run_id = $2 AND reference IN (`+placeholders(3, len(part))+`)`,
+				append([]any{campaignID, run}, texts(part)...)...)
+			if err != nil {
+				return fmt.Errorf("binding the references of a run: %w", err)
+			}
+			if n, err := res.RowsAffected(); err != nil || int(n) != len(part) {
+				return campaign.Errorf(campaign.CodeConflict, "another run has taken letters of run %d: it is tried again", run)
+			}
+		}
+		return nil
+	})
+}
+
+// FreeReferences gives up the run's claims to references that were not mailed:
+// a later manifest may name them again.
+func (l *Ledger) FreeReferences(ctx context.Context, run int64, refs []string) error {
+	refs = slices.Sorted(slices.Values(refs))
+	return l.store.write(ctx, func(tx *tx) error {
+		for part := range slices.Chunk(refs, 500) {
+			_, err := tx.exec.ExecContext(ctx, `DELETE FROM mailed_references WHERE run_id = $1 AND reference IN (`+placeholders(2, len(part))+`)`,
+				append([]any{run}, texts(part)...)...)
+			if err != nil {
+				return fmt.Errorf("freeing the references of a run: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// RunCampaigns lists the campaigns of a run, in the order of their making.
+func (l *Ledger) RunCampaigns(ctx context.Context, run int64) ([]*Campaign, error) {
+	return l.campaigns(ctx, `SELECT `+campaignColumns+` FROM campaigns c
+		WHERE c.id IN (SELECT campaign_id FROM run_campaigns WHERE run_id = $1) OR c.id = (SELECT campaign_id FROM runs WHERE id = $1)
+		ORDER BY c.id`, run)
+}
+
+func scanTexts(rows *sql.Rows) ([]string, error) {
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, rows.Err()
+}
+
+func texts(all []string) []any {
+	args := make([]any, len(all))
+	for i, s := range all {
+		args[i] = s
+	}
+	return args
+}
