@@ -113,11 +113,11 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		}
 		err = tx.exec.QueryRowContext(ctx, `
 			INSERT INTO campaigns (name, channel, state, list_id, content, digest, provider_url, provider_user,
-			                       currency, start_at, budget, lease_until, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING RETURNING id`,
+			                       currency, start_at, budget, lease_until, created_at, held_until)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (name) DO NOTHING RETURNING id`,
 			name, string(n.Content.Channel), string(campaign.Draft), n.ListID, string(content), n.Digest,
 			n.Provider.URL, n.Provider.User, n.Currency, millis(n.StartAt), nullMicros(n.Budget),
-			now+plannerLease.Milliseconds(), now).Scan(&id)
+			now+plannerLease.Milliseconds(), now, n.Content.Schedule*1000).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			var other int64
 			if err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); err != nil {
@@ -320,7 +320,7 @@ func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 		switch m.To {
 		case campaign.Cancelling, campaign.Cancelled, campaign.Failed:
 			if from == campaign.Cancelling {
-				return campaign.Errorf(campaign.CodeConflict, "campaign %d is cancelled when what is in flight or unknown has been found out", id)
+				return campaign.Errorf(campaign.CodeConflict, "campaign %d is cancelled when what is in flight, unknown or held by the provider has been found out", id)
 			}
 			return l.endCampaign(ctx, tx, id, m)
 		}
@@ -377,18 +377,6 @@ func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) err
 		return fmt.Errorf("moving campaign %d to %s: %w", id, m.To, err)
 	}
 	return l.finishIfDone(ctx, tx, id) // it may have nobody left to send to
-}
-
-// endCampaign withdraws what has not left and writes a legal move to
-// Cancelling, Cancelled or Failed.
-func (l *Ledger) endCampaign(ctx context.Context, tx *tx, id int64, m Move) error {
-	if err := l.moveCampaign(ctx, tx, id, m); err != nil {
-		return err
-	}
-	if err := withdraw(ctx, tx, id); err != nil {
-		return err
-	}
-	return l.finishIfDone(ctx, tx, id)
 }
 
 func event(ctx context.Context, tx *tx, campaignID, now int64, actor, action, reason string) error {
@@ -478,45 +466,6 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 		}
 		return l.moveCampaign(ctx, tx, id, Move{To: to, Actor: actor, Reason: "resumed"})
 	})
-}
-
-// Cancel stops a campaign for good: what has not left becomes cancelled at
-// once; the campaign is cancelled when nothing is in flight or unknown any
-// more, and cancelling until then.
-func (l *Ledger) Cancel(ctx context.Context, id int64, actor, reason string) error {
-	return l.store.write(ctx, func(tx *tx) error {
-		from, err := l.lockCampaign(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if from == campaign.Cancelling {
-			return nil
-		}
-		for _, to := range []campaign.State{campaign.Cancelling, campaign.Cancelled} {
-			if campaign.CanMove(from, to) {
-				return l.endCampaign(ctx, tx, id, Move{To: to, Reason: reason, Actor: actor})
-			}
-		}
-		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing left to cancel", id, from)
-	})
-}
-
-// withdraw cancels every pending recipient that no open attempt carries.
-func withdraw(ctx context.Context, tx *tx, id int64) error {
-	_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1 WHERE state = $2
-		AND id BETWEEN (SELECT min(first_id) FROM batches WHERE campaign_id = $3 AND state = $4)
-		           AND (SELECT max(last_id) FROM batches WHERE campaign_id = $3 AND state = $4)
-		AND batch_id IN (SELECT id FROM batches WHERE campaign_id = $3 AND state = $4)`,
-		campaign.RecipientCancelled, campaign.Pending, id, batchReady)
-	if err != nil {
-		return fmt.Errorf("cancelling what has not left of campaign %d: %w", id, err)
-	}
-	_, err = tx.exec.ExecContext(ctx, `UPDATE batches SET cancelled = cancelled + pending, pending = 0, state = $1
-		WHERE campaign_id = $2 AND state = $3`, batchSettled, id, batchReady)
-	if err != nil {
-		return fmt.Errorf("cancelling the batches of campaign %d: %w", id, err)
-	}
-	return nil
 }
 
 // StartDue sends every scheduled campaign whose hour has come, and returns
