@@ -445,8 +445,9 @@ func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros
 }
 
 // Resume lets a paused campaign send again, or wait again for its hour. A
-// campaign that the refusal brake had paused is not paused by it again: somebody
-// has looked.
+// campaign that the refusal brake had paused, or that was too late for the hour
+// until which the provider was to hold it, is not paused for it again: somebody has
+// looked.
 func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
@@ -464,8 +465,9 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 			return err
 		}
 		var startAt int64
-		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = CASE WHEN reason LIKE $1 THEN $2 ELSE answers END WHERE id = $3 RETURNING start_at`,
-			refusalsReason+"%", brakeAnswers, id).Scan(&startAt)
+		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = CASE WHEN reason LIKE $1 THEN $2 ELSE answers END,
+			held_until = CASE WHEN reason LIKE $4 THEN 0 ELSE held_until END WHERE id = $3 RETURNING start_at`,
+			refusalsReason+"%", brakeAnswers, id, lateReason+"%").Scan(&startAt)
 		if err != nil {
 			return fmt.Errorf("resuming campaign %d: %w", id, err)
 		}

@@ -159,20 +159,27 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			return err
 		}
 	}
-	bar := m.newMeter("sending", "recipients")
+	doing := "sending"
+	if c, err := l.Campaign(ctx, id); err == nil && c.State == campaign.Cancelling {
+		doing = "cancelling"
+	}
+	bar := m.newMeter(doing, "recipients")
 	first, waits := true, false
 	for {
-		_, counts, over, err := m.standing(ctx, l, id)
+		c, counts, over, err := m.standing(ctx, l, id)
 		if err == nil {
 			if onlyUnknown := counts.Left() == 0 && counts.Unknown > 0 && !over; onlyUnknown != waits {
 				if waits = onlyUnknown; waits {
 					bar.End()
 					m.sayWaits(ctx, l, id, counts.Unknown)
 				} else {
-					bar, first = m.newMeter("sending", "recipients"), true
+					bar, first = m.newMeter(doing, "recipients"), true
 				}
 			}
 			done := counts.Total - counts.Left()
+			if c.State == campaign.Cancelling {
+				done -= counts.Held
+			}
 			if first {
 				bar.first, first = done, false
 			}
