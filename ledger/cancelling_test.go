@@ -306,3 +306,23 @@ func TestInQuarantineNothingIsCancelledAtTheProvider(t *testing.T) {
 		}
 	})
 }
+
+// What comes long after the hour until which the provider was to hold it would be
+// sent at once: the campaign pauses, and a person decides.
+func TestABatchThatComesLongAfterItsHourPausesTheCampaign(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.held(4, 2)
+		w.clock.advance(time.Hour + 5*time.Hour)
+		w.answered(w.nextAttempt(), accepted)
+		w.clock.advance(time.Hour + time.Minute)
+		_, err := w.tryBegin(w.next())
+		w.is(err, ErrLate)
+		w.state(c.ID, campaign.Paused)
+		w.equal(w.campaign(c.ID).Reason[:len(lateReason)], lateReason)
+		w.equal(w.counts(c.ID), Counts{Total: 4, Pending: 2, Accepted: 2})
+		w.ok(w.l.Resume(w.ctx, c.ID, "test"))
+		w.answered(w.nextAttempt(), accepted)
+		w.state(c.ID, campaign.Completed)
+		w.check(c.ID)
+	})
+}
