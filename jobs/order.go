@@ -133,7 +133,11 @@ func ReadOrder(name string, first int, text []byte) (*Order, error) {
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
 		return nil, wrong(0, "is empty: write at least channel, to and what to send, such as `channel: sms`")
 	} else if err != nil {
-		return nil, wrong(0, "is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		hint := ""
+		if strings.Contains(err.Error(), "mapping values") {
+			hint = ": put a text that has a colon in it in quotes, or begin it on the next line after `body: |-`"
+		}
+		return nil, wrong(0, "is not YAML: %s%s", strings.TrimPrefix(err.Error(), "yaml: "), hint)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, wrong(0, "holds more than one YAML document: keep one")

@@ -56,7 +56,7 @@ func (w *Worker) Start(ctx context.Context) error {
 	}
 	if w.Canceller != nil {
 		w.Canceller.Draining = w.Sender.Draining
-		if err := w.serve(CancelQueue(w.Sender.Ledger.ID()), cancelLanes, w.Canceller); err != nil {
+		if err := w.serve(CancelQueue(w.Sender.Ledger.ID()), cancelLanes*len(campaign.Channels()), w.Canceller); err != nil {
 			return err
 		}
 	}

@@ -62,6 +62,8 @@ type NewCampaign struct {
 	// Again allows a campaign although one with the same digest is unfinished or
 	// younger than GuardTime.
 	Again bool
+	// Replaces is a campaign that the new one is to take the place of; 0: none.
+	Replaces int64
 }
 
 // GuardTime is for how long after its beginning a campaign stands in the way
@@ -109,7 +111,7 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 			return err
 		}
 		if !n.Again && n.Digest != "" {
-			if err := l.refuseSimilar(ctx, tx, n.Digest, now); err != nil {
+			if err := l.refuseSimilar(ctx, tx, n.Digest, n.Replaces, now); err != nil {
 				return err
 			}
 		}
@@ -266,13 +268,13 @@ func (l *Ledger) campaigns(ctx context.Context, query string, args ...any) ([]*C
 
 // refuseSimilar looks for the same campaign in the transaction that creates it,
 // so that of two sends at once only one begins.
-func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, now int64) error {
+func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, replaces, now int64) error {
 	if err := l.store.serialise(ctx, tx, digest); err != nil {
 		return fmt.Errorf("looking for the same campaign: %w", err)
 	}
 	var e SimilarError
 	err := tx.exec.QueryRowContext(ctx, `SELECT c.id, c.name, c.state FROM campaigns c WHERE `+similar+` ORDER BY c.id DESC LIMIT 1`,
-		digest, now-GuardTime.Milliseconds()).Scan(&e.ID, &e.Name, &e.State)
+		digest, now-GuardTime.Milliseconds(), replaces).Scan(&e.ID, &e.Name, &e.State)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -283,17 +285,19 @@ func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, now i
 }
 
 // similar is true of a campaign that stands in the way of another with the
-// digest $1; $2 is the moment since when a finished one does.
-const similar = `c.digest = $1 AND c.state NOT IN ('failed')
+// digest $1, which is to take the place of campaign $3; $2 is the moment since
+// when a finished one does.
+const similar = `c.digest = $1 AND c.id <> $3 AND c.state NOT IN ('failed')
 	  AND (c.state NOT IN ('completed', 'cancelled') OR c.created_at >= $2)
 	  AND NOT (c.state = 'cancelled' AND c.started_at = 0)`
 
 // SimilarCampaign finds a campaign with the same audience, content and sender
 // that is unfinished, or was created after since; nil when there is none.
-func (l *Ledger) SimilarCampaign(ctx context.Context, digest string, since time.Time) (*Campaign, error) {
+// Replaces is a campaign that does not count; 0: none.
+func (l *Ledger) SimilarCampaign(ctx context.Context, digest string, replaces int64, since time.Time) (*Campaign, error) {
 	all, err := l.campaigns(ctx, `SELECT `+campaignColumns+` FROM campaigns c
 		WHERE `+similar+`
-		ORDER BY c.id DESC LIMIT 1`, digest, since.UnixMilli())
+		ORDER BY c.id DESC LIMIT 1`, digest, since.UnixMilli(), replaces)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -476,6 +480,43 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 			to = campaign.Scheduled
 		}
 		return l.moveCampaign(ctx, tx, id, Move{To: to, Actor: actor, Reason: "resumed"})
+	})
+}
+
+// ReplaceCampaign lets a planned draft take the place, and the name, of a
+// campaign that has not started, which is cancelled; the draft is kept. One that
+// has started meanwhile is an Error with CodeConflict, and nothing changes.
+func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		from, err := l.lockCampaign(ctx, tx, old)
+		if err != nil {
+			return err
+		}
+		var (
+			name    string
+			started int64
+		)
+		if err := tx.exec.QueryRowContext(ctx, `SELECT name, started_at FROM campaigns WHERE id = $1`, old).Scan(&name, &started); err != nil {
+			return fmt.Errorf("reading campaign %d: %w", old, err)
+		}
+		if started != 0 || from.Final() || from == campaign.Cancelling {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not started can be replaced", old, from)
+		}
+		m := Move{To: campaign.Cancelled, Actor: actor, Reason: fmt.Sprintf("replaced by campaign %d", draft)}
+		if !campaign.CanMove(from, m.To) { // paused before its hour
+			m.To = campaign.Cancelling
+		}
+		if err := l.endCampaign(ctx, tx, old, m); err != nil {
+			return err
+		}
+		if err := nameCampaign(ctx, tx, old, name+" (replaced)"); err != nil {
+			return err
+		}
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET name = $1, lease_until = $2 WHERE id = $3 AND state = 'draft' AND plan <> ''`, name, int64(keptLease), draft))
+		if errors.Is(err, ErrLostLease) {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is no planned draft any more", draft)
+		}
+		return err
 	})
 }
 

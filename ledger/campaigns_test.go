@@ -96,7 +96,9 @@ func TestStatesChangeOnlyByLegalMovesAndAreOnRecord(t *testing.T) {
 		refuse(campaign.Paused)
 		w.quote(c)
 		refuse(campaign.Paused)
-		refuse(campaign.Draft)
+		w.ok(w.l.Unquote(w.ctx, c.ID, "ann"))
+		refuse(campaign.Sending)
+		w.quote(w.campaign(c.ID))
 		w.clock.advance(time.Minute)
 		w.ok(w.l.MoveCampaign(w.ctx, c.ID, Move{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
 		began := w.clock.Now()
@@ -122,8 +124,8 @@ func TestStatesChangeOnlyByLegalMovesAndAreOnRecord(t *testing.T) {
 		for _, e := range events {
 			got = append(got, e.Actor+" "+e.Action+" "+e.Reason)
 		}
-		w.equal(got, []string{"test created ", "test quoted ", "ann sending approved", "ann paused lunch", "bob sending resumed", "ann cancelling enough", "postrider cancelled enough"})
-		w.equal(events[3].At, began.Add(time.Minute))
+		w.equal(got, []string{"test created ", "test quoted ", "ann draft to be priced anew", "test quoted ", "ann sending approved", "ann paused lunch", "bob sending resumed", "ann cancelling enough", "postrider cancelled enough"})
+		w.equal(events[5].At, began.Add(time.Minute))
 		w.check(c.ID)
 	})
 }
@@ -226,7 +228,7 @@ func TestTheSameCampaignIsFound(t *testing.T) {
 		day := func() time.Time { return w.clock.Now().Add(-24 * time.Hour) }
 		find := func(digest string) int64 {
 			t.Helper()
-			c, err := w.l.SimilarCampaign(w.ctx, digest, day())
+			c, err := w.l.SimilarCampaign(w.ctx, digest, 0, day())
 			w.ok(err)
 			if c == nil {
 				return 0

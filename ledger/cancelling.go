@@ -387,6 +387,10 @@ func (l *Ledger) ClaimCancels(ctx context.Context, q ClaimQuery) (*CancelClaim, 
 	return k, nil
 }
 
+// mostCancelRows is how many batches one claim holds at most: reading who is in
+// them must not take longer than the claim's lease.
+const mostCancelRows = 1000
+
 // freeCancels reads rows of cancels that nobody holds.
 func (l *Ledger) freeCancels(ctx context.Context, tx *tx, q ClaimQuery, now int64) ([]*cancelRow, error) {
 	lock := l.store.forUpdate()
@@ -400,7 +404,7 @@ func (l *Ledger) freeCancels(ctx context.Context, tx *tx, q ClaimQuery, now int6
 	rows, err := tx.exec.QueryContext(ctx, `SELECT k.batch_id, k.campaign_id, k.due_at, k.only_ids, k.doubtful, b.accepted FROM cancels k JOIN batches b ON b.id = k.batch_id
 		WHERE k.provider_url = $1 AND k.provider_user = $2 AND k.channel = $3 AND k.asked = $4 AND k.lease_until <= $5 AND k.next_at <= $5
 		ORDER BY k.due_at, k.batch_id LIMIT $6`+lock,
-		q.Provider.URL, q.Provider.User, string(q.Channel), asked, now, q.Most)
+		q.Provider.URL, q.Provider.User, string(q.Channel), asked, now, min(q.Most, mostCancelRows))
 	if err != nil {
 		return nil, fmt.Errorf("looking for messages to cancel: %w", err)
 	}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -324,5 +325,29 @@ func TestABatchThatComesLongAfterItsHourPausesTheCampaign(t *testing.T) {
 		w.answered(w.nextAttempt(), accepted)
 		w.state(c.ID, campaign.Completed)
 		w.check(c.ID)
+	})
+}
+
+// A ledger from before knows from its campaigns' content until when the provider
+// holds them.
+func TestCampaignsFromBeforeAreHeldAsTheirContentSays(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		plain, c := w.sending(1, 1), w.held(1, 1)
+		text, err := migrations.ReadFile("migrations/" + w.l.Kind() + "/00005_cancelling.sql")
+		w.ok(err)
+		_, statement, _ := strings.Cut(string(text), "UPDATE campaigns")
+		statement, _, _ = strings.Cut("UPDATE campaigns"+statement, ";")
+		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+			_, err := tx.exec.ExecContext(w.ctx, `UPDATE campaigns SET held_until = -1`)
+			if err == nil {
+				_, err = tx.exec.ExecContext(w.ctx, statement)
+			}
+			return err
+		}))
+		for id, want := range map[int64]int64{plain.ID: 0, c.ID: c.Content.Schedule * 1000} {
+			var got int64
+			w.ok(w.l.store.read().QueryRowContext(w.ctx, `SELECT held_until FROM campaigns WHERE id = $1`, id).Scan(&got))
+			w.equal(got, want)
+		}
 	})
 }

@@ -146,7 +146,7 @@ func (w *PlanWriter) writeRecipients(ctx context.Context, tx *tx, batch, first i
 // is an error.
 func (l *Ledger) renewPlan(ctx context.Context, tx *tx, id, now int64) error {
 	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = CASE WHEN lease_until < $1 THEN $1 ELSE lease_until END
-		WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), id))
+		WHERE id = $2 AND state = 'draft'`, now+plannerLease.Milliseconds(), id))
 	if errors.Is(err, ErrLostLease) {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is no draft any more: its planning was taken for dead and discarded; send again", id)
 	}
@@ -312,16 +312,15 @@ type Quote struct {
 	Parts    int
 }
 
-// SetQuote stores a quote of a campaign that has not started, and makes it
-// quoted: from here on it is whole and can be started. A later quote takes the
-// place of an earlier one.
+// SetQuote stores a draft's quote and makes the campaign quoted: from here on
+// it is whole and can be started.
 func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor string) error {
 	return l.write(ctx, crashpoint.Quote, func(tx *tx) error {
 		state, err := l.lockCampaign(ctx, tx, c.ID)
 		if err != nil {
 			return err
 		}
-		if !campaign.CanMove(state, campaign.Quoted) {
+		if state != campaign.Draft {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not a draft: it cannot be quoted", c.ID, state)
 		}
 		var whole bool
@@ -346,6 +345,12 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 		}
 		return l.moveCampaign(ctx, tx, c.ID, Move{To: campaign.Quoted, Actor: actor})
 	})
+}
+
+// Unquote makes a quoted campaign a draft again, so that it can be priced anew:
+// half of a new quote is none.
+func (l *Ledger) Unquote(ctx context.Context, id int64, actor string) error {
+	return l.MoveCampaign(ctx, id, Move{To: campaign.Draft, Actor: actor, Reason: "to be priced anew"})
 }
 
 // DiscardHalfPlans deletes every campaign that has not started, and every half
