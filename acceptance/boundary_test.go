@@ -21,6 +21,7 @@ const (
 	diesSending     = "worker"
 	diesDispatching = "scheduler"
 	diesPlanning    = "send"
+	diesCancelling  = "cancel"
 )
 
 // boundary is what has to happen for a crash point to be reached.
@@ -30,6 +31,7 @@ type boundary struct {
 	channel string // sms when empty
 	at      bool   // the campaign waits for its hour
 	refuse  bool   // the first request to send is refused as a whole
+	cancel  bool   // the provider holds the campaign, which is cancelled
 	// dead: a worker has died before, with an attempt on record.
 	dead bool
 	// then are faults from that death on, or from the moment the campaign was
@@ -69,8 +71,9 @@ var boundaries = map[string]boundary{
 	"sweep":        {dies: diesDispatching, dead: true},
 	"enqueue-look": {dies: diesDispatching, faults: lost},
 	"begin-look":   {faults: lost}, "look-page": {faults: lost}, "apply-evidence": {faults: lost},
-	"end-look":     {faults: never},
-	"renew-look":   {faults: lost, dead: true, then: sandbox.Faults{Slow: 1, SlowBy: time.Second, Endpoints: []string{historySMS}}},
+	"end-look":        {faults: never},
+	"renew-look":      {faults: lost, dead: true, then: sandbox.Faults{Slow: 1, SlowBy: time.Second, Endpoints: []string{historySMS}}},
+	"cancel-campaign": {dies: diesCancelling, cancel: true}, "claim-cancels": {cancel: true}, "record-cancels": {cancel: true}, "cancel": {cancel: true},
 	"put-off-look": {dead: true, then: sandbox.Faults{Error503: 1, Endpoints: []string{"GET /account"}}},
 }
 
@@ -121,8 +124,11 @@ func kindOf(p crashpoint.Point) string {
 
 // dieAt is one case of TestChaosEveryBoundary.
 func dieAt(t *testing.T, at crashpoint.Point, number int, embedded bool, pg *services.PostgresServer, rd *services.RedisServer) {
-	const n = 2500
+	n := 2500
 	b := boundaries[kindOf(at)]
+	if b.cancel {
+		n = 250 // each of them is a request
+	}
 	if b.dies == "" {
 		b.dies = diesSending
 	}
@@ -139,6 +145,12 @@ func dieAt(t *testing.T, at crashpoint.Point, number int, embedded bool, pg *ser
 		w.refuseOnce("/v3/sms/send")
 	}
 	w.audience("people.csv", 0, n)
+	if b.cancel {
+		b.killCancelling(w, at, embedded)
+		w.running(embedded)
+		w.cancelledEach(w.awaitState(patience(n), "sale", "cancelled"), n)
+		return
+	}
 	b.kill(w, at, embedded)
 
 	w.provider.SetFaults(sandbox.Faults{})
@@ -197,6 +209,42 @@ func (b *boundary) kill(w *world, at crashpoint.Point, embedded bool) {
 		}
 	}
 	processes[b.dies].died(at)
+}
+
+// killCancelling brings a process to the crash point that cancels what the
+// provider holds.
+func (b *boundary) killCancelling(w *world, at crashpoint.Point, embedded bool) {
+	w.t.Helper()
+	role := "worker"
+	if embedded {
+		role = "serve"
+	} else {
+		w.role("scheduler")
+	}
+	first := w.role(role)
+	w.must(append(b.send(w), "--at", time.Now().Add(time.Hour).Format(time.RFC3339), "--hold-at", "provider")...)
+	w.awaitState(patience(1000), "sale", "completed")
+	first.stop()
+	cancel := []string{"campaign", "cancel", "sale", "--yes"}
+	if b.dies == diesCancelling {
+		w.armed(at, "").start(cancel...).died(at)
+		w.must(cancel...)
+		return
+	}
+	victim := w.armed(at, "").role(role)
+	w.must(cancel...)
+	victim.died(at)
+}
+
+// cancelledEach holds a cancelled campaign against the provider: everybody was
+// cancelled there, and refunded.
+func (w *world) cancelledEach(s standing, n int) {
+	w.t.Helper()
+	sms := w.provider.Stats().Channels["sms"]
+	if s.Cancelled != n || s.Spent != 0 || int(sms.Cancelled) != n || sms.Charged != sms.Refunded {
+		w.t.Errorf("%d of %d are cancelled, %s is charged; the provider cancelled %d, charged %s and refunded %s: %+v", s.Cancelled, n, s.Spent, sms.Cancelled, sms.Charged, sms.Refunded, s)
+	}
+	w.report(s)
 }
 
 // give starts the campaign. On the embedded default the command goes on with it

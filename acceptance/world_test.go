@@ -205,6 +205,8 @@ type standing struct {
 	Rejected    int             `json:"rejected"`
 	Suppressed  int             `json:"suppressed"`
 	Cancelled   int             `json:"cancelled"`
+	Held        int             `json:"held"`
+	TooLate     int             `json:"too_late"`
 	Quoted      campaign.Micros `json:"quoted"`
 	Spent       campaign.Micros `json:"spent"`
 	Currency    string          `json:"currency"`

@@ -11,7 +11,7 @@ const (
 	Scheduled  State = "scheduled"  // approved; starts at its hour
 	Sending    State = "sending"    // batches leave
 	Paused     State = "paused"     // nothing leaves until resumed; the reason says why
-	Cancelling State = "cancelling" // nothing more leaves; what is in flight is being found out
+	Cancelling State = "cancelling" // nothing more leaves; what is in flight is being found out, what the provider holds is cancelled there
 	Cancelled  State = "cancelled"  // final
 	Completed  State = "completed"  // final: every recipient has a final state; its refused ones may be tried again
 	Failed     State = "failed"     // final: the plan could not be made or quoted; nothing left
@@ -30,7 +30,9 @@ var moves = map[State][]State{
 	Sending:    {Paused, Cancelling, Completed},
 	Paused:     {Scheduled, Sending, Cancelling},
 	Cancelling: {Cancelled},
-	Completed:  {Sending}, // refused recipients are tried again on demand
+	// Refused recipients are tried again on demand; what the provider still holds
+	// for its hour can be cancelled there.
+	Completed: {Sending, Cancelling},
 }
 
 // CanMove reports whether a campaign may go from one state to another.
@@ -104,6 +106,10 @@ func CanMoveRecipient(from, to RecipientState) bool {
 	}
 	return false
 }
+
+// TooLate begins the reason of an accepted recipient whose message was to be
+// cancelled at the provider and could not be; the provider's word follows.
+const TooLate = "too_late: "
 
 // Reasons for which a recipient is suppressed.
 const (

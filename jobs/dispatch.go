@@ -72,6 +72,9 @@ func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
 	if err := d.housekeeping(ctx); err != nil {
 		return 0, err
 	}
+	if err := d.cancels(ctx); err != nil {
+		return 0, err
+	}
 	if err := d.looks(ctx); err != nil {
 		return 0, err
 	}
@@ -84,6 +87,26 @@ func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
 		}
 	}
 	return total, nil
+}
+
+// cancels enqueues what is to be cancelled at the provider.
+func (d *Dispatcher) cancels(ctx context.Context) error {
+	due, err := d.Ledger.CancelsDue(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range due {
+		for lane := range cancelLanes {
+			task, err := newCancelTask(d.Ledger.ID(), c, lane, time.Now())
+			if err != nil {
+				return err
+			}
+			if _, err = d.Queue.EnqueueContext(ctx, task); err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
+				return fmt.Errorf("enqueueing what is to be cancelled on %s: %w", c.Channel, err)
+			}
+		}
+	}
+	return nil
 }
 
 // looks enqueues a look into history for every channel that has something to be

@@ -40,6 +40,7 @@ type Order struct {
 
 	At     string // RFC 3339; empty: as soon as approved
 	Timing TimingFlags
+	HoldAt string // who holds the messages until At: postrider (also when empty) or provider
 	Budget string // empty: no cap
 	Again  bool   // although the same was sent, or is being sent, already
 
@@ -69,6 +70,7 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.Int64Var(&o.ReturnAddress, "return-address", 0, "id of a return address, as postrider address ls shows it (letter, postcard)")
 	f.StringVar(&o.At, "at", "", "start at this hour, such as 2026-12-01T09:00:00+11:00")
 	o.Timing.AddFlags(f)
+	f.StringVar(&o.HoldAt, "hold-at", "", "with --at: who holds the messages until then, postrider (default), or provider, which gets them now (sms, letter, postcard)")
 	f.StringVar(&o.Budget, "budget", "", "never spend more than this, such as 250.00")
 	f.BoolVar(&o.Again, "again", false, "send although the same was sent, or is being sent, already")
 }
@@ -203,6 +205,7 @@ type terms struct {
 	budget  *campaign.Micros
 	startAt time.Time // in the zone it was written in
 	timing  campaign.Timing
+	held    bool // until then by the provider, which gets the messages now
 }
 
 // check finds every mistake that can be found without the database and the
@@ -245,6 +248,9 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	if t.timing, err = o.timing(); err != nil {
 		return nil, err
 	}
+	if err := o.checkHold(t, now); err != nil {
+		return nil, err
+	}
 	if strings.HasPrefix(o.To, "list:") && o.Country != "" {
 		return nil, o.errorf("country", " means nothing with a stored list: its numbers were read when it was imported")
 	}
@@ -266,6 +272,31 @@ func (o *Order) timing() (campaign.Timing, error) {
 		return t, o.errorf(te.Flag, ": %w", te.Err)
 	}
 	return t, err
+}
+
+// checkHold reads who holds the messages until their hour.
+func (o *Order) checkHold(t *terms, now time.Time) error {
+	switch {
+	case o.HoldAt == "":
+		return nil
+	case o.HoldAt != "postrider" && o.HoldAt != "provider":
+		return o.errorf("hold-at", ": %q is neither postrider nor provider", o.HoldAt)
+	case o.At == "":
+		return o.errorf("hold-at", " says who holds the messages until their hour: name that with at")
+	case o.HoldAt == "postrider":
+		return nil
+	case t.channel == campaign.MMS:
+		return o.errorf("hold-at", ": the provider documents no schedule for MMS, so that it would send at once: leave it out, and Postrider holds them")
+	case !t.startAt.After(now):
+		return o.errorf("at", ": %s is over: the provider would send at once", o.At)
+	case t.startAt.After(now.Add(historyReach)):
+		return o.errorf("hold-at", ": %s is more than four months ahead, farther than the provider's history reaches, from which lost answers are found out: leave it out, and Postrider holds them", o.At)
+	}
+	if o.Timing.HasWindow() {
+		return o.errorf("window", " does not go with --hold-at provider: what the provider holds leaves it at its hour, whatever the window; leave one of them out")
+	}
+	t.held = true
+	return nil
 }
 
 // ParseAt reads when a campaign starts.

@@ -81,7 +81,10 @@ type Preparation struct {
 	Audience *Audience
 	StartAt  time.Time // in the zone of the order; zero: as soon as approved
 	Timing   campaign.Timing
-	Budget   *campaign.Micros
+	// HeldUntil is when the provider lets the messages go, which it gets as soon
+	// as they are approved; in the zone of the order. Zero: at once.
+	HeldUntil time.Time
+	Budget    *campaign.Micros
 
 	Campaign *ledger.Campaign // once drafted
 	Quote    Quote            // once priced
@@ -117,6 +120,10 @@ func (p *Preparer) PrepareAudience(ctx context.Context, o *Order, load func(cont
 		return nil, err
 	}
 	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Timing: t.timing, Budget: t.budget, Content: o.content(t.channel)}
+	if t.held {
+		r.StartAt, r.HeldUntil = time.Time{}, t.startAt
+		r.Content.Schedule = t.startAt.Unix()
+	}
 	if r.Account, err = p.Provider.Account(ctx); err != nil {
 		return nil, Explain(err)
 	}
@@ -283,6 +290,14 @@ func (r *Preparation) Price(ctx context.Context) error {
 	return err
 }
 
+// Zone is the one in which the order names its hour.
+func (r *Preparation) Zone() *time.Location {
+	if !r.HeldUntil.IsZero() {
+		return r.HeldUntil.Location()
+	}
+	return r.StartAt.Location()
+}
+
 // Approve starts the quoted campaign, now or at its hour.
 func (r *Preparation) Approve(ctx context.Context) error {
 	to := campaign.Sending
@@ -297,8 +312,19 @@ func (r *Preparation) Approve(ctx context.Context) error {
 }
 
 // Approve starts a quoted campaign for somebody who has seen its price: to is
-// Sending, or Scheduled for its hour.
+// Sending, or Scheduled for its hour. An Error with CodeConflict when the provider
+// was to hold it until an hour that is over: it would send at once.
 func Approve(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, q Quote, to campaign.State, actor string) error {
+	if c.Content.Schedule > 0 {
+		now, err := l.Now(ctx)
+		if err != nil {
+			return err
+		}
+		if until := time.Unix(c.Content.Schedule, 0); !until.After(now) {
+			return campaign.Errorf(campaign.CodeConflict, "the provider was to hold campaign %d until %s, which is over, and would send it at once: nothing was sent; cancel it, and make another with a later hour",
+				c.ID, until.UTC().Format(time.RFC3339))
+		}
+	}
 	return l.MoveCampaign(ctx, c.ID, ledger.Move{To: to, Actor: actor, Reason: fmt.Sprintf("approved at %s %s", q.Total, q.Currency)})
 }
 

@@ -267,6 +267,7 @@ func (r *rig) work() *jobs.Worker {
 	w := &jobs.Worker{Sender: r.sender, Redis: r.rdb, Log: r.log}
 	if r.settle > 0 {
 		w.Reconciler = r.finder()
+		w.Canceller = r.canceller()
 	}
 	r.ok(w.Start(r.ctx))
 	r.t.Cleanup(w.Shutdown)

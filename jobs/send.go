@@ -319,7 +319,7 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	switch {
 	case err == nil:
 	case errors.Is(err, ledger.ErrLostLease), errors.Is(err, ledger.ErrNotSending), errors.Is(err, ledger.ErrBudget),
-		errors.Is(err, ledger.ErrWindow), errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrStopped), errors.Is(err, ledger.ErrNobody):
+		errors.Is(err, ledger.ErrWindow), errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrStopped), errors.Is(err, ledger.ErrNobody), errors.Is(err, ledger.ErrLate):
 		return nil // it is on record
 	case errors.Is(err, ledger.ErrQuarantined), errors.Is(err, ledger.ErrFormerID):
 		log.Error("a batch is held back", "error", err)

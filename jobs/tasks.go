@@ -36,16 +36,40 @@ func newLookTask(ledgerID string, d ledger.LookDue, at time.Time) (*asynq.Task, 
 	if err != nil {
 		return nil, err
 	}
-	account := fnv.New32a()
-	fmt.Fprint(account, d.Provider.URL, " ", d.Provider.User) //nolint:errcheck // a hash takes everything
 	return asynq.NewTask(TypeReconcile, payload,
-		asynq.TaskID(fmt.Sprintf("%s-look-%s-%x-%d", ledgerID, d.Channel, account.Sum32(), at.UnixNano()/int64(lookSlot))),
+		asynq.TaskID(fmt.Sprintf("%s-look-%s-%x-%d", ledgerID, d.Channel, accountHash(d.Provider), at.UnixNano()/int64(lookSlot))),
 		asynq.Queue(ControlQueue(ledgerID)), asynq.MaxRetry(1), asynq.Timeout(lookTimeout), asynq.Retention(lookSlot)), nil
 }
 
 // lookTimeout is how long a look may take, at a request a second over a hundred
 // pages of history and more.
 const lookTimeout = 6 * time.Hour
+
+// TypeCancel is the asynq task type of cancelling, on one channel of an account,
+// what the provider holds.
+const TypeCancel = "control:cancel"
+
+// CancelQueue is the asynq queue of what is to be cancelled at the provider: a long
+// look into history must not keep it waiting.
+func CancelQueue(ledgerID string) string { return fmt.Sprintf("postrider:%s:cancel", ledgerID) }
+
+// newCancelTask makes a task of what waits to be cancelled. Its id lets a few of
+// them be under way at a time; the ledger decides who cancels what.
+func newCancelTask(ledgerID string, d ledger.LookDue, lane int, at time.Time) (*asynq.Task, error) {
+	payload, err := json.Marshal(lookPayload{URL: d.Provider.URL, User: d.Provider.User, Channel: d.Channel})
+	if err != nil {
+		return nil, err
+	}
+	return asynq.NewTask(TypeCancel, payload,
+		asynq.TaskID(fmt.Sprintf("%s-cancel-%s-%x-%d-%d", ledgerID, d.Channel, accountHash(d.Provider), lane, at.UnixNano()/int64(cancelSlice))),
+		asynq.Queue(CancelQueue(ledgerID)), asynq.MaxRetry(1), asynq.Timeout(lookTimeout)), nil
+}
+
+func accountHash(p ledger.Provider) uint32 {
+	h := fnv.New32a()
+	fmt.Fprint(h, p.URL, " ", p.User) //nolint:errcheck // a hash takes everything
+	return h.Sum32()
+}
 
 // housekeepingEvery is how often it happens, over all processes together.
 const housekeepingEvery = 30 * time.Second

@@ -21,8 +21,11 @@ type Worker struct {
 	// Reconciler finds out what became of batches whose answer was lost; nil
 	// leaves that to other processes.
 	Reconciler *Reconciler
-	Redis      redis.UniversalClient
-	Log        *slog.Logger
+	// Canceller cancels what the provider holds of cancelled campaigns; nil leaves
+	// that to other processes.
+	Canceller *Canceller
+	Redis     redis.UniversalClient
+	Log       *slog.Logger
 	// Concurrency is how many batches of a channel one process has in hand at a
 	// time; 4 where a channel is missing.
 	Concurrency map[campaign.Channel]int
@@ -48,6 +51,12 @@ func (w *Worker) Start(ctx context.Context) error {
 			n = 4
 		}
 		if err := w.serve(Queue(w.Sender.Ledger.ID(), c), n, w.Sender); err != nil {
+			return err
+		}
+	}
+	if w.Canceller != nil {
+		w.Canceller.Draining = w.Sender.Draining
+		if err := w.serve(CancelQueue(w.Sender.Ledger.ID()), cancelLanes*len(campaign.Channels()), w.Canceller); err != nil {
 			return err
 		}
 	}

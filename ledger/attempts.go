@@ -70,6 +70,9 @@ var (
 	// ErrStopped: its recipients were sent to before, and resends on the channel
 	// wait until a person has looked at the duplicates.
 	ErrStopped = errors.New("resends on the channel are stopped")
+	// ErrLate: the provider was to hold its messages until an hour that has long
+	// been over, and would send them at once; the campaign is now paused.
+	ErrLate = errors.New("the hour until which the provider was to hold it is over")
 	// ErrNobody: every recipient has opted out meanwhile.
 	ErrNobody = errors.New("nobody is left in the batch")
 	// ErrWindow: the send window is closed, or closes within PostWithin; the batch
@@ -131,6 +134,16 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		} else if refused != nil {
 			return giveBack(ctx, tx, cl, now+time.Second.Milliseconds())
 		}
+		if late, err := l.isLate(ctx, tx, cl.Campaign.ID, now); err != nil {
+			return err
+		} else if late {
+			refused = ErrLate
+			if err := giveBack(ctx, tx, cl, now); err != nil {
+				return err
+			}
+			return l.moveCampaign(ctx, tx, cl.Campaign.ID, Move{To: campaign.Paused, Actor: "postrider", Reason: lateReason +
+				"the provider was to hold the rest until an hour that is over, and would send it at once; resume lets it, cancel ends it"})
+		}
 		members, err := l.withoutOptedOut(ctx, tx, cl, b.Members)
 		if err != nil {
 			return err
@@ -182,6 +195,31 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		return nil, err
 	}
 	return a, refused
+}
+
+// lateReason begins the reason of every campaign that is paused since it is too
+// late for what was meant.
+const lateReason = "late: "
+
+// isLate reports whether the provider was to hold a campaign's messages until an
+// hour that is over for longer than the campaign's limit: nobody who chose that
+// hour wants them sent now. A person who resumes the campaign does; see Resume.
+func (l *Ledger) isLate(ctx context.Context, tx *tx, id, now int64) (bool, error) {
+	var (
+		until int64
+		cell  string
+	)
+	if err := tx.exec.QueryRowContext(ctx, `SELECT held_until, timing FROM campaigns WHERE id = $1`, id).Scan(&until, &cell); err != nil {
+		return false, fmt.Errorf("reading campaign %d: %w", id, err)
+	}
+	if until == 0 {
+		return false, nil
+	}
+	timing, err := readTiming(cell)
+	if err != nil {
+		return false, fmt.Errorf("campaign %d: %w", id, err)
+	}
+	return timing.TooLate(fromMillis(until), fromMillis(now)), nil
 }
 
 // giveBack releases a claimed batch inside a write.

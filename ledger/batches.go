@@ -360,11 +360,13 @@ func recount(ctx context.Context, tx *tx, batch int64) (int, error) {
 	return n[campaign.Pending], nil
 }
 
-// finishIfDone ends a campaign of which nothing is pending, in flight or
-// unknown. It is called with the campaign's row locked.
+// finishIfDone ends a campaign of which nothing is pending, in flight or unknown;
+// one that is being cancelled only when nothing waits to be cancelled at the
+// provider either. It is called with the campaign's row locked.
 func (l *Ledger) finishIfDone(ctx context.Context, tx *tx, id int64) error {
 	var open bool
-	err := tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches WHERE campaign_id = $1 AND (state <> 2 OR unknown > 0))`, id).Scan(&open)
+	err := tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches WHERE campaign_id = $1 AND (state <> 2 OR unknown > 0))
+		OR EXISTS (SELECT 1 FROM cancels k JOIN campaigns c ON c.id = k.campaign_id WHERE k.campaign_id = $1 AND c.state = 'cancelling')`, id).Scan(&open)
 	if err != nil {
 		return fmt.Errorf("asking whether campaign %d is done: %w", id, err)
 	}

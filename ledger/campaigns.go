@@ -131,11 +131,11 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		}
 		err = tx.exec.QueryRowContext(ctx, `
 			INSERT INTO campaigns (name, channel, state, list_id, content, digest, provider_url, provider_user,
-			                       currency, start_at, budget, lease_until, created_at, timing)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (name) DO NOTHING RETURNING id`,
+			                       currency, start_at, budget, lease_until, created_at, timing, held_until)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (name) DO NOTHING RETURNING id`,
 			name, string(n.Content.Channel), string(campaign.Draft), n.ListID, string(content), n.Digest,
 			n.Provider.URL, n.Provider.User, n.Currency, millis(n.StartAt), nullMicros(n.Budget),
-			now+plannerLease.Milliseconds(), now, timing).Scan(&id)
+			now+plannerLease.Milliseconds(), now, timing, n.Content.Schedule*1000).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			var other int64
 			if err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); err != nil {
@@ -346,7 +346,7 @@ func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 		switch m.To {
 		case campaign.Cancelling, campaign.Cancelled, campaign.Failed:
 			if from == campaign.Cancelling {
-				return campaign.Errorf(campaign.CodeConflict, "campaign %d is cancelled when what is in flight or unknown has been found out", id)
+				return campaign.Errorf(campaign.CodeConflict, "campaign %d is cancelled when what is in flight, unknown or held by the provider has been found out", id)
 			}
 			return l.endCampaign(ctx, tx, id, m)
 		}
@@ -414,18 +414,6 @@ func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) err
 	return l.finishIfDone(ctx, tx, id) // it may have nobody left to send to
 }
 
-// endCampaign withdraws what has not left and writes a legal move to
-// Cancelling, Cancelled or Failed.
-func (l *Ledger) endCampaign(ctx context.Context, tx *tx, id int64, m Move) error {
-	if err := l.moveCampaign(ctx, tx, id, m); err != nil {
-		return err
-	}
-	if err := withdraw(ctx, tx, id); err != nil {
-		return err
-	}
-	return l.finishIfDone(ctx, tx, id)
-}
-
 func event(ctx context.Context, tx *tx, campaignID, now int64, actor, action, reason string) error {
 	_, err := tx.exec.ExecContext(ctx, `INSERT INTO events (campaign_id, at, actor, action, reason) VALUES ($1, $2, $3, $4, $5)`,
 		campaignID, now, actor, action, reason)
@@ -483,8 +471,9 @@ func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros
 }
 
 // Resume lets a paused campaign send again, or wait again for its hour. A
-// campaign that the refusal brake had paused is not paused by it again: somebody
-// has looked.
+// campaign that the refusal brake had paused, or that was too late for the hour
+// until which the provider was to hold it, is not paused for it again: somebody has
+// looked.
 func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
@@ -502,8 +491,9 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 			return err
 		}
 		var startAt int64
-		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = CASE WHEN reason LIKE $1 THEN $2 ELSE answers END WHERE id = $3 RETURNING start_at`,
-			refusalsReason+"%", brakeAnswers, id).Scan(&startAt)
+		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = CASE WHEN reason LIKE $1 THEN $2 ELSE answers END,
+			held_until = CASE WHEN reason LIKE $4 THEN 0 ELSE held_until END WHERE id = $3 RETURNING start_at`,
+			refusalsReason+"%", brakeAnswers, id, lateReason+"%").Scan(&startAt)
 		if err != nil {
 			return fmt.Errorf("resuming campaign %d: %w", id, err)
 		}
@@ -513,45 +503,6 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 		}
 		return l.moveCampaign(ctx, tx, id, Move{To: to, Actor: actor, Reason: "resumed"})
 	})
-}
-
-// Cancel stops a campaign for good: what has not left becomes cancelled at
-// once; the campaign is cancelled when nothing is in flight or unknown any
-// more, and cancelling until then.
-func (l *Ledger) Cancel(ctx context.Context, id int64, actor, reason string) error {
-	return l.store.write(ctx, func(tx *tx) error {
-		from, err := l.lockCampaign(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		if from == campaign.Cancelling {
-			return nil
-		}
-		for _, to := range []campaign.State{campaign.Cancelling, campaign.Cancelled} {
-			if campaign.CanMove(from, to) {
-				return l.endCampaign(ctx, tx, id, Move{To: to, Reason: reason, Actor: actor})
-			}
-		}
-		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing left to cancel", id, from)
-	})
-}
-
-// withdraw cancels every pending recipient that no open attempt carries.
-func withdraw(ctx context.Context, tx *tx, id int64) error {
-	_, err := tx.exec.ExecContext(ctx, `UPDATE recipients SET state = $1 WHERE state = $2
-		AND id BETWEEN (SELECT min(first_id) FROM batches WHERE campaign_id = $3 AND state = $4)
-		           AND (SELECT max(last_id) FROM batches WHERE campaign_id = $3 AND state = $4)
-		AND batch_id IN (SELECT id FROM batches WHERE campaign_id = $3 AND state = $4)`,
-		campaign.RecipientCancelled, campaign.Pending, id, batchReady)
-	if err != nil {
-		return fmt.Errorf("cancelling what has not left of campaign %d: %w", id, err)
-	}
-	_, err = tx.exec.ExecContext(ctx, `UPDATE batches SET cancelled = cancelled + pending, pending = 0, state = $1
-		WHERE campaign_id = $2 AND state = $3`, batchSettled, id, batchReady)
-	if err != nil {
-		return fmt.Errorf("cancelling the batches of campaign %d: %w", id, err)
-	}
-	return nil
 }
 
 // ReplaceCampaign lets a planned draft take the place, and the name, of a
@@ -590,9 +541,6 @@ func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor st
 		return err
 	})
 }
-
-// lateReason begins the reason of a campaign that did not start at its hour.
-const lateReason = "late: "
 
 // StartDue sends every scheduled campaign whose hour has come, and returns
 // their ids. One that is later than its limit allows, since nobody was running,

@@ -67,11 +67,12 @@ func (c *clock) advance(d time.Duration) {
 
 // world is a ledger with what its tests need.
 type world struct {
-	t      rapid.TB
-	ctx    context.Context
-	l      *Ledger
-	clock  *clock
-	target string
+	t            rapid.TB
+	ctx          context.Context
+	l            *Ledger
+	clock        *clock
+	cancelClaims int // for the names of workers
+	target       string
 }
 
 func newWorld(t testing.TB, target, fileDir string) *world {

@@ -190,6 +190,7 @@ type verdict struct {
 	resolved   map[int64]bool // of unresolved
 	late       map[int64]bool // of absent
 	touched    map[int64]bool // batches whose recipients move
+	live       map[int64]bool // batches of recipients of whom a message was accepted
 	pending    map[int64][]int64
 	spent      campaign.Micros
 	released   campaign.Micros
@@ -216,7 +217,7 @@ func (l *Ledger) applyEvidence(ctx context.Context, tx *tx, a *evidenced, e Evid
 	}
 	v := verdict{
 		moves: map[fate][]int64{}, resolved: map[int64]bool{}, late: map[int64]bool{},
-		touched: map[int64]bool{}, pending: map[int64][]int64{},
+		touched: map[int64]bool{}, live: map[int64]bool{}, pending: map[int64][]int64{},
 	}
 	for _, f := range findings {
 		s, there := stand[f.Recipient]
@@ -248,8 +249,12 @@ func (v *verdict) found(f Finding, s standing) {
 	}
 	if f.State == campaign.Accepted {
 		v.spent += f.Price
+		v.live[s.batch] = true
 	}
 	switch {
+	case s.state == campaign.RecipientCancelled && f.State == campaign.Accepted:
+		// Its other message was cancelled at the provider meanwhile.
+		v.move(f, s)
 	case s.state == campaign.Unknown && f.State == campaign.Pending:
 		v.passing = append(v.passing, f.Recipient)
 	case s.state == campaign.Unknown:
@@ -268,6 +273,7 @@ func (v *verdict) comesLate(f Finding, s standing) {
 	}
 	v.late[f.Recipient] = true
 	v.spent += f.Price
+	v.live[s.batch] = true
 	v.said = append(v.said, f.Outcome)
 	if slices.Contains(everywhere, s.state) {
 		v.move(f, s)
@@ -329,6 +335,13 @@ func (l *Ledger) applyVerdict(ctx context.Context, tx *tx, a *evidenced, e Evide
 	}
 	for _, batch := range slices.Sorted(maps.Keys(v.touched)) {
 		if err := settleBatch(ctx, tx, batch); err != nil {
+			return err
+		}
+	}
+	// What is found when the campaign is being cancelled, or was, is cancelled at
+	// the provider, too.
+	if a.campaignState == campaign.Cancelling || a.campaignState == campaign.Cancelled {
+		if err := queueCancels(ctx, tx, a.campaign, v.live); err != nil {
 			return err
 		}
 	}

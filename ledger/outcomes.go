@@ -366,6 +366,9 @@ func (l *Ledger) reopen(ctx context.Context, tx *tx, a *Attempt, state campaign.
 		if err := withdraw(ctx, tx, a.Campaign); err != nil {
 			return err
 		}
+		if err := queueCancels(ctx, tx, a.Campaign, map[int64]bool{a.Batch: true}); err != nil {
+			return err
+		}
 	case state == campaign.Sending && pause != "":
 		var left bool
 		err := tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches WHERE campaign_id = $1 AND state <> 2)`, a.Campaign).Scan(&left)

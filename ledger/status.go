@@ -23,6 +23,12 @@ type Counts struct {
 	Rejected    int `json:"rejected"`
 	Suppressed  int `json:"suppressed"`
 	Cancelled   int `json:"cancelled"`
+
+	// Held of the accepted are with the provider still, which lets them go at
+	// the campaign's hour; TooLate of them were to be cancelled there and could
+	// not be. Neither counts for Total.
+	Held    int `json:"held"`
+	TooLate int `json:"too_late"`
 }
 
 // Left is how many may still be sent to.
@@ -30,15 +36,28 @@ func (c Counts) Left() int { return c.Pending + c.InFlight }
 
 // Counts reads where a campaign's recipients stand at one moment.
 func (l *Ledger) Counts(ctx context.Context, id int64) (Counts, error) {
-	var c Counts
+	var (
+		c    Counts
+		held int64
+	)
 	err := l.store.read().QueryRowContext(ctx, `
 		SELECT COALESCE(sum(pending), 0), COALESCE(sum(unknown), 0), COALESCE(sum(accepted), 0), COALESCE(sum(delivered), 0),
 		       COALESCE(sum(undelivered), 0), COALESCE(sum(rejected), 0), COALESCE(sum(suppressed), 0), COALESCE(sum(cancelled), 0),
-		       (SELECT COALESCE(sum(size), 0) FROM attempts WHERE campaign_id = $1 AND state = 0)
+		       (SELECT COALESCE(sum(size), 0) FROM attempts WHERE campaign_id = $1 AND state = 0),
+		       COALESCE((SELECT held_until FROM campaigns WHERE id = $1), 0), COALESCE((SELECT too_late FROM campaigns WHERE id = $1), 0)
 		FROM batches WHERE campaign_id = $1`, id).
-		Scan(&c.Pending, &c.Unknown, &c.Accepted, &c.Delivered, &c.Undelivered, &c.Rejected, &c.Suppressed, &c.Cancelled, &c.InFlight)
+		Scan(&c.Pending, &c.Unknown, &c.Accepted, &c.Delivered, &c.Undelivered, &c.Rejected, &c.Suppressed, &c.Cancelled, &c.InFlight, &held, &c.TooLate)
 	if err != nil {
 		return Counts{}, fmt.Errorf("counting campaign %d: %w", id, err)
+	}
+	if held > 0 {
+		now, err := l.Now(ctx)
+		if err != nil {
+			return Counts{}, err
+		}
+		if held > now.UnixMilli() {
+			c.Held = max(0, c.Accepted-c.TooLate)
+		}
 	}
 	c.Pending -= c.InFlight
 	c.Total = c.Pending + c.InFlight + c.Unknown + c.Accepted + c.Delivered + c.Undelivered + c.Rejected + c.Suppressed + c.Cancelled
@@ -153,73 +172,91 @@ type heard struct {
 	charged  campaign.Micros
 }
 
-// saidOf reads what was said of the recipients of a batch, in it and in the
-// batches that they came from. The newest answer counts; what came later by
-// another way, such as from history, counts more.
+// saidOf reads what was said of the recipients of a batch. The newest answer
+// counts; what came later by another way, such as from history, counts more.
 func (l *Ledger) saidOf(ctx context.Context, batch int64) (map[int64]heard, error) {
 	all := map[int64]heard{}
-	hear := func(recipient, attempt int64, at int64, s Said) {
+	err := l.eachSaid(ctx, batch, func(recipient int64, s spoken) {
 		h := all[recipient]
-		if h.attempt != attempt {
+		if h.attempt != s.attempt {
 			h.messages++
 		} else { // an answer, and history on the same message, are one
 			h.charged -= h.last.Price
 		}
 		h.charged += s.Price
-		h.last, h.at, h.attempt = s, fromMillis(at), attempt
+		h.last, h.at, h.attempt = s.Said, fromMillis(s.closed), s.attempt
 		all[recipient] = h
-	}
+	})
+	return all, err
+}
+
+// spoken is what was said of one message.
+type spoken struct {
+	attempt                   int64
+	number                    int // of the attempt
+	started, deadline, closed int64
+	Said
+}
+
+// eachSaid hands what was said of the recipients of a batch, in it and in the
+// batches that they came from, to fn: the answers in the order of the attempts,
+// then what came by another way.
+func (l *Ledger) eachSaid(ctx context.Context, batch int64, fn func(recipient int64, s spoken)) error {
 	rows, err := l.store.read().QueryContext(ctx, `
 		WITH RECURSIVE line (id, parent_id) AS (
 			SELECT id, parent_id FROM batches WHERE id = $1
 			UNION SELECT b.id, b.parent_id FROM batches b JOIN line ON b.id = line.parent_id)
-		SELECT a.id, a.members, a.answer, a.closed_at FROM attempts a JOIN line ON a.batch_id = line.id
+		SELECT a.id, a.number, a.started_at, a.deadline, a.closed_at, a.members, a.answer FROM attempts a JOIN line ON a.batch_id = line.id
 		WHERE a.answer IS NOT NULL ORDER BY a.id`, batch)
 	if err != nil {
-		return nil, fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var (
-			attempt, closed int64
-			cell, answer    []byte
+			s            spoken
+			cell, answer []byte
 		)
-		if err := rows.Scan(&attempt, &cell, &answer, &closed); err != nil {
-			return nil, fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+		if err := rows.Scan(&s.attempt, &s.number, &s.started, &s.deadline, &s.closed, &cell, &answer); err != nil {
+			return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
 		}
 		members, err := decodeMembers(cell)
 		if err != nil {
-			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
+			return fmt.Errorf("attempt %d: %w", s.attempt, err)
 		}
-		if err := unpackAnswer(answer, members, func(recipient int64, s Said) { hear(recipient, attempt, closed, s) }); err != nil {
-			return nil, fmt.Errorf("attempt %d: %w", attempt, err)
+		err = unpackAnswer(answer, members, func(recipient int64, said Said) {
+			s.Said = said
+			fn(recipient, s)
+		})
+		if err != nil {
+			return fmt.Errorf("attempt %d: %w", s.attempt, err)
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
 	}
 	single, err := l.store.read().QueryContext(ctx, `
-		SELECT m.recipient_id, m.attempt_id, m.provider_id, m.status, m.price, m.parts, a.closed_at
+		SELECT m.recipient_id, m.attempt_id, a.number, a.started_at, a.deadline, a.closed_at, m.provider_id, m.status, m.price, m.parts
 		FROM batches b CROSS JOIN recipients r JOIN messages m ON m.recipient_id = r.id JOIN attempts a ON a.id = m.attempt_id
 		WHERE b.id = $1 AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id ORDER BY m.recipient_id, m.attempt_id`, batch)
 	if err != nil {
-		return nil, fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+		return fmt.Errorf("reading what was said of batch %d: %w", batch, err)
 	}
 	defer single.Close()
 	for single.Next() {
 		var (
-			recipient, attempt, closed int64
-			s                          Said
+			s         spoken
+			recipient int64
 		)
-		if err := single.Scan(&recipient, &attempt, &s.ProviderID, &s.Status, &s.Price, &s.Parts, &closed); err != nil {
-			return nil, fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+		if err := single.Scan(&recipient, &s.attempt, &s.number, &s.started, &s.deadline, &s.closed, &s.ProviderID, &s.Status, &s.Price, &s.Parts); err != nil {
+			return fmt.Errorf("reading what was said of batch %d: %w", batch, err)
 		}
-		hear(recipient, attempt, closed, s)
+		fn(recipient, s)
 	}
 	if err := single.Err(); err != nil {
-		return nil, fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+		return fmt.Errorf("reading what was said of batch %d: %w", batch, err)
 	}
-	return all, nil
+	return nil
 }
 
 // NextDue is when the earliest batch of a campaign that waits may leave; zero

@@ -149,6 +149,14 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 		m.say("  it is planned and priced; `postrider campaign start %d` approves it", c.ID)
 	case campaign.Paused:
 		m.sayPaused(c)
+	case campaign.Cancelling:
+		if c.CancelProblem != "" {
+			m.say("  what the provider holds cannot be cancelled for now: %s", printable(c.CancelProblem))
+		}
+		if c.Unknown > 0 {
+			return m.sayUnknown(ctx, l, c)
+		}
+		return m.sayIfIdle(l)
 	case campaign.Scheduled:
 		if c.StartAt != nil {
 			m.say("  it starts at %s", c.StartAt.Local().Format(time.RFC3339))
@@ -521,7 +529,15 @@ func (m *Main) campaignPause(ctx context.Context, ref, reason string) error {
 	case c.State == campaign.Paused:
 		// It stands already: the reason it stands for is kept.
 	case !campaign.CanMove(c.State, campaign.Paused):
-		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing to pause", c.ID, c.State)
+		n, err := l.Counts(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		more := ""
+		if n.Held > 0 {
+			more = fmt.Sprintf("; the provider still holds %s until %s, which only `postrider campaign cancel %d` stops", plural(n.Held, "message"), hour(heldUntil(c)), c.ID)
+		}
+		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing to pause%s", c.ID, c.State, more)
 	default:
 		if reason == "" {
 			reason = "paused by " + m.who()
@@ -550,6 +566,14 @@ func (m *Main) sayChanged(ctx context.Context, l *ledger.Ledger, id int64, note 
 	m.say("%s", line)
 	if now.InFlight > 0 && note != "" {
 		m.say("%s recipients are in flight: %s", number(now.InFlight), note)
+	}
+	if now.Held > 0 && now.HeldUntil != nil {
+		switch now.State {
+		case campaign.Paused:
+			m.say("the provider still holds %s and sends them at %s all the same: `postrider campaign cancel %d` stops them", plural(now.Held, "message"), hour(*now.HeldUntil), now.ID)
+		case campaign.Cancelling:
+			m.say("the provider still holds %s, which are being cancelled there: `postrider campaign status %d --watch` follows it", plural(now.Held, "message"), now.ID)
+		}
 	}
 	return nil
 }
@@ -693,64 +717,4 @@ func (m *Main) checkAccount(ctx context.Context, l *ledger.Ledger, c *ledger.Cam
 			c.ID, c.Provider.URL, c.Provider.User, now.User)
 	}
 	return nil
-}
-
-func (m *Main) campaignCancelCommand() *cobra.Command {
-	var reason string
-	var yes bool
-	cmd := &cobra.Command{
-		Use: "cancel ID", Short: "End a campaign for good: what has not left never will",
-		Args: exactArgs(1, "the campaign's number or name"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.campaignCancel(cmd.Context(), args[0], reason, yes)
-		},
-	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why; it is kept with the campaign")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	return cmd
-}
-
-func (m *Main) campaignCancel(ctx context.Context, ref, reason string, yes bool) error {
-	if !yes && !m.atTerminal() {
-		return usagef("there is no terminal to ask for a yes: add --yes to cancel the campaign")
-	}
-	l, c, err := m.openCampaign(ctx, ref)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	if c.State.Final() || c.State == campaign.Cancelling {
-		if c.State == campaign.Completed || c.State == campaign.Failed {
-			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: there is nothing left to cancel", c.ID, c.State)
-		}
-		return m.sayChanged(ctx, l, c.ID, "their answers are awaited") // cancelled already
-	}
-	n, err := l.Counts(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	w := m.Stdout
-	if m.json || !yes {
-		w = m.Stderr
-	}
-	fmt.Fprintf(w, "campaign %d %q: %s pending recipients will be cancelled\n", c.ID, c.Name, number(n.Pending))
-	if out := n.InFlight + n.Unknown; out > 0 {
-		fmt.Fprintf(w, "%s in flight and %s unknown have left or may have: they cannot be cancelled here\n", number(n.InFlight), number(n.Unknown))
-	}
-	if !yes {
-		ok, err := m.ask(ctx, "Cancel it for good?")
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return stopf("not cancelled: nobody said yes")
-		}
-	}
-	if reason == "" {
-		reason = "cancelled by " + m.who()
-	}
-	if err := l.Cancel(ctx, c.ID, m.who(), reason); err != nil {
-		return err
-	}
-	return m.sayChanged(ctx, l, c.ID, "their answers are awaited; those the provider takes are sent and charged")
 }

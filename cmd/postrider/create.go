@@ -183,6 +183,7 @@ func (m *Main) price(ctx context.Context, l *ledger.Ledger, provider *jobs.Provi
 	}
 	return &offer{
 		campaign: c, quote: quote, host: m.hostName(ctx), rate: m.allowedRate(ctx, provider, c), zone: time.Local,
+		cancels: allowedCancels(ctx, provider, c.Channel, m.cfg.Rate),
 		balance: campaign.Micros(account.Balance), recharge: account.AutoRecharge,
 	}, nil
 }

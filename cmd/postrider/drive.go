@@ -147,10 +147,14 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 		first:  "stopping (Ctrl-C again leaves at once)",
 		second: fmt.Sprintf("left at once; campaign %d stays as it is: `postrider campaign status %d --watch` goes on watching", id, id),
 	})
+	doing, goesOn := "sending", fmt.Sprintf("`postrider campaign resume %d --wait`", id)
+	if c, err := l.Campaign(ctx, id); err == nil && c.State == campaign.Cancelling {
+		doing, goesOn = "cancelling", fmt.Sprintf("`postrider campaign cancel %d --yes --wait`", id)
+	}
 	start := func() error {
 		m.atInterrupt.Store(&farewell{
 			first:  finishing,
-			second: fmt.Sprintf("left at once; nothing is lost: `postrider campaign resume %d --wait` goes on with campaign %d, and finds out what was in flight", id, id),
+			second: fmt.Sprintf("left at once; nothing is lost: %s goes on with campaign %d, and finds out what was in flight", goesOn, id),
 		})
 		return m.run(ctx, e, l, log, roles{worker: true, scheduler: true})
 	}
@@ -159,7 +163,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			return err
 		}
 	}
-	bar := m.newMeter("sending", "recipients")
+	bar := m.newMeter(doing, "recipients")
 	first, waits, closed := true, false, ""
 	for {
 		c, counts, over, err := m.standing(ctx, l, id)
@@ -168,7 +172,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 				if closed = text; closed != "" {
 					bar.End()
 					sayClosed(m.Stderr, id, closed)
-					bar, first = m.newMeter("sending", "recipients"), true
+					bar, first = m.newMeter(doing, "recipients"), true
 				}
 			}
 		}
@@ -178,10 +182,13 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 					bar.End()
 					m.sayWaits(ctx, l, id, counts.Unknown)
 				} else {
-					bar, first = m.newMeter("sending", "recipients"), true
+					bar, first = m.newMeter(doing, "recipients"), true
 				}
 			}
 			done := counts.Total - counts.Left()
+			if c.State == campaign.Cancelling {
+				done -= counts.Held
+			}
 			if first {
 				bar.first, first = done, false
 			}

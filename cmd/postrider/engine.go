@@ -155,7 +155,8 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 		}
 		e.provider, sender.Provider = p, p
 		finder := &jobs.Reconciler{Ledger: l, Provider: p, Log: log, Name: sender.Name, Settle: m.cfg.Settle, Lease: m.cfg.Lease}
-		e.worker = &jobs.Worker{Sender: sender, Reconciler: finder, Redis: e.redis, Log: log, ControlConcurrency: m.cfg.ConcurrencyControl, Concurrency: map[campaign.Channel]int{
+		canceller := &jobs.Canceller{Ledger: l, Provider: p, Log: log, Name: sender.Name, Settle: m.cfg.Settle, Lease: m.cfg.Lease}
+		e.worker = &jobs.Worker{Sender: sender, Reconciler: finder, Canceller: canceller, Redis: e.redis, Log: log, ControlConcurrency: m.cfg.ConcurrencyControl, Concurrency: map[campaign.Channel]int{
 			campaign.SMS: m.cfg.ConcurrencySMS, campaign.MMS: m.cfg.ConcurrencyMMS,
 			campaign.Letter: m.cfg.ConcurrencyLetter, campaign.Postcard: m.cfg.ConcurrencyPostcard,
 		}}

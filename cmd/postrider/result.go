@@ -29,6 +29,11 @@ type campaignJSON struct {
 	Started  *time.Time       `json:"started,omitempty"`
 	Ended    *time.Time       `json:"ended,omitempty"`
 
+	// HeldUntil is when the provider lets the messages go that it holds, and
+	// CancelProblem why they are not being cancelled there although they are to be.
+	HeldUntil     *time.Time `json:"held_until,omitempty"`
+	CancelProblem string     `json:"cancel_problem,omitempty"`
+
 	Refusals    map[string]int `json:"refusals,omitempty"`
 	Suppression map[string]int `json:"suppressions,omitempty"`
 
@@ -83,6 +88,10 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 			out.next, out.NextBatch, out.WindowClosed = &next, &next.At, next.Closed
 		}
 	}
+	out.HeldUntil = timeOrNil(heldUntil(c))
+	if out.CancelProblem, err = l.CancelProblem(ctx, id); err != nil {
+		return nil, err
+	}
 	if counts.Unknown > 0 {
 		if out.UnknownProblem, err = l.LookProblem(ctx, c); err != nil {
 			return nil, err
@@ -108,6 +117,18 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 	}
 	return out, nil
 }
+
+// heldUntil is when the provider lets a campaign's messages go that it holds; zero
+// when it does not hold them.
+func heldUntil(c *ledger.Campaign) time.Time {
+	if c.Content.Schedule == 0 {
+		return time.Time{}
+	}
+	return time.Unix(c.Content.Schedule, 0).UTC()
+}
+
+// hour writes a moment of a day for a person, in this machine's zone.
+func hour(t time.Time) string { return t.Local().Format(time.RFC3339) }
 
 func timeOrNil(t time.Time) *time.Time {
 	if t.IsZero() {
@@ -137,12 +158,25 @@ func (m *Main) printReport(c *campaignJSON) {
 		head += ": " + c.Reason
 	}
 	m.say("%s", head)
+	accepted := ""
+	if c.Held > 0 && c.HeldUntil != nil {
+		accepted = "held by the provider until " + hour(*c.HeldUntil)
+		if c.Held < c.Accepted {
+			accepted = number(c.Held) + " of them " + accepted
+		}
+	}
+	if c.TooLate > 0 {
+		if accepted != "" {
+			accepted += "; "
+		}
+		accepted += fmt.Sprintf("%s were to be cancelled, too late", number(c.TooLate))
+	}
 	for _, row := range []struct {
 		name string
 		n    int
 		note string
 	}{
-		{"accepted", c.Accepted, ""},
+		{"accepted", c.Accepted, accepted},
 		{"delivered", c.Delivered, ""},
 		{"undelivered", c.Undelivered, ""},
 		{"rejected", c.Rejected, list(c.Refusals)},

@@ -135,8 +135,8 @@ func describeSchedule(ctx context.Context, l *ledger.Ledger, s *ledger.Schedule)
 	return out, nil
 }
 
-// hour writes a moment for people, with its offset.
-func hour(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 -07:00") }
+// runTime writes a moment for people, with its offset.
+func runTime(t time.Time) string { return t.Format("Mon 2006-01-02 15:04 -07:00") }
 
 // sayRunTimes lists the runs to come.
 func (m *Main) sayRunTimes(s *scheduleJSON) {
@@ -149,7 +149,7 @@ func (m *Main) sayRunTimes(s *scheduleJSON) {
 		if n.At.Format("2006-01-02T15:04") != n.LocalTime {
 			note = "  (for " + strings.Replace(n.LocalTime, "T", " ", 1) + ", which the clocks skip)"
 		}
-		m.say("  %-6s %s%s", label, hour(n.At), note)
+		m.say("  %-6s %s%s", label, runTime(n.At), note)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nyaruka/phonenumbers"
 	"github.com/spf13/cobra"
 
 	"github.com/postrider/postrider/campaign"
@@ -37,6 +36,7 @@ func (m *Main) sendCommand() *cobra.Command {
 		Short: "Send a message to everybody in a file or list, after showing its price",
 		Example: `  postrider send --channel sms --to people.csv --from ACME --body 'Hi {{first_name|there}}, ...' --country AU
   postrider send --channel mms --to list:vips --from +61411111111 --subject Sale --body '...' --media sale.jpg
+  postrider send --channel sms --to people.csv --from ACME --body '...' --at 2026-12-01T09:00:00+11:00 --hold-at provider
   postrider send --channel letter --to people.csv --file letter.pdf --colour --return-address 4
   postrider send --channel postcard --to people.csv --file front.pdf --file back.pdf --return-address 4`,
 		Args: exactArgs(0, "no arguments but flags"),
@@ -98,7 +98,7 @@ func (r *sendRequest) refuseWithTest(row bool) error {
 	for _, f := range []struct {
 		name  string
 		given bool
-	}{{"--name", r.Name != ""}, {"--budget", r.Budget != ""}, {"--at", r.At != ""}, {"--window", r.Timing.HasWindow()}, {"--if-late", r.Timing.HasLate()}, {"--wait", r.wait}, {"--again", r.Again}} {
+	}{{"--name", r.Name != ""}, {"--budget", r.Budget != ""}, {"--at", r.At != ""}, {"--window", r.Timing.HasWindow()}, {"--if-late", r.Timing.HasLate()}, {"--hold-at", r.HoldAt != ""}, {"--wait", r.wait}, {"--again", r.Again}} {
 		if f.given {
 			return usagef("--test-to sends one message and starts no campaign: leave %s out", f.name)
 		}
@@ -157,7 +157,7 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	}
 	defer m.discard(ctx, p)
 	if r.testTo != "" {
-		if r.testTo, err = m.testNumber(r); err != nil {
+		if r.testTo, err = m.phoneNumber("--test-to", r.testTo, r.Country); err != nil {
 			return err
 		}
 		return m.sendTest(ctx, l, provider, r, p)
@@ -187,7 +187,7 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if err := p.Approve(ctx); err != nil {
 		return err
 	}
-	return m.follow(ctx, l, p.Campaign.ID, r.wait, p.StartAt.Location())
+	return m.follow(ctx, l, p.Campaign.ID, r.wait, p.Zone())
 }
 
 // draft writes the campaign and its plan.
@@ -359,22 +359,6 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 	return nil
 }
 
-// testNumber brings the number of --test-to into E.164.
-func (m *Main) testNumber(r *sendRequest) (string, error) {
-	country := r.Country
-	if country == "" {
-		country = m.cfg.Country
-	}
-	if country == "" && !strings.HasPrefix(r.testTo, "+") {
-		return "", usagef("--test-to: write the number with its country, such as +61412345678, or add --country")
-	}
-	n, err := phonenumbers.Parse(r.testTo, strings.ToUpper(country))
-	if err != nil || !phonenumbers.IsPossibleNumber(n) {
-		return "", usagef("--test-to: this is not a phone number: write it like +61412345678")
-	}
-	return phonenumbers.Format(n, phonenumbers.E164), nil
-}
-
 func nthContact(ctx context.Context, l *ledger.Ledger, list *ledger.List, n int) (*campaign.Contact, error) {
 	if n > list.Contacts {
 		return nil, usagef("--test-row %d: the audience has %s contacts", n, number(list.Contacts))
@@ -405,13 +389,14 @@ type offer struct {
 	balance  campaign.Micros
 	recharge bool           // the account buys credit by itself
 	zone     *time.Location // in which --at was typed
+	cancels  float64        // how many messages a second the provider may be asked to cancel
 }
 
 // offer gathers what there is to know of a priced campaign.
 func (m *Main) offer(ctx context.Context, provider *jobs.Provider, p *jobs.Preparation) *offer {
 	return &offer{
 		campaign: p.Campaign, quote: p.Quote, audience: p.Audience, host: m.hostName(ctx), rate: m.allowedRate(ctx, provider, p.Campaign),
-		zone: p.StartAt.Location(), balance: campaign.Micros(p.Account.Balance), recharge: p.Account.AutoRecharge,
+		zone: p.Zone(), cancels: allowedCancels(ctx, provider, p.Campaign.Channel, m.cfg.Rate), balance: campaign.Micros(p.Account.Balance), recharge: p.Account.AutoRecharge,
 	}
 }
 
@@ -477,6 +462,11 @@ func (m *Main) showOffer(o *offer) {
 		m.say("  starts        %s", c.StartAt.In(o.zone).Format(time.RFC3339))
 	}
 	m.showTiming(o)
+	if until := heldUntil(c); !until.IsZero() {
+		m.say("  held          by the provider, which gets them now and sends them at %s", until.In(o.zone).Format(time.RFC3339))
+		m.say("                cancelling all of them there would take about %s at %s, one request each", short(cancelTime(plan.Sendable, o.cancels)), perSecond(o.cancels))
+		m.say("                pausing the campaign does not stop what the provider holds")
+	}
 	if d := o.duration(); d > 0 {
 		m.say("  takes about   %s at %.3g requests a second", d, o.rate)
 	} else {
@@ -598,6 +588,10 @@ type offerJSON struct {
 	WindowTZ    string     `json:"window_tz,omitempty"`
 	FirstLeaves *time.Time `json:"first_leaves,omitempty"`
 	LastLeaves  *time.Time `json:"last_leaves,omitempty"`
+	// HeldUntil is when the provider lets the messages go, and CancelSeconds how
+	// long cancelling all of them there would take.
+	HeldUntil     *time.Time `json:"held_until,omitempty"`
+	CancelSeconds float64    `json:"cancel_seconds,omitempty"`
 }
 
 func offerOf(o *offer) offerJSON {
@@ -611,6 +605,9 @@ func offerOf(o *offer) offerJSON {
 		if first, last, err := o.forecast(); err == nil {
 			out.FirstLeaves, out.LastLeaves = timeOrNil(first), timeOrNil(last)
 		}
+	}
+	if until := heldUntil(o.campaign); !until.IsZero() {
+		out.HeldUntil, out.CancelSeconds = &until, cancelTime(o.campaign.Plan.Sendable, o.cancels).Seconds()
 	}
 	if a := o.audience; a != nil {
 		out.Rejected, out.Duplicates, out.RejectsFile = a.List.Rejected, a.List.Duplicates, a.RejectsFile

@@ -275,7 +275,7 @@ const leaseOfTests = 30 * time.Second
 // sending plans and starts a campaign of n recipients, of which one batch is
 // answered as outcomes say, by position: a for accepted at 0.07, r for
 // rejected, u for unknown, p for pending. The rest of the batch is accepted.
-func (s *shell) sending(name string, n int, outcomes string) (id int64) {
+func (s *shell) sending(name string, n int, outcomes string, more ...func(*ledger.NewCampaign)) (id int64) {
 	s.t.Helper()
 	li := s.list("for "+name, people(n)...)
 	s.ledger(func(ctx context.Context, l *ledger.Ledger) {
@@ -290,10 +290,14 @@ func (s *shell) sending(name string, n int, outcomes string) (id int64) {
 		defer p.Close()
 		account, err := p.Identity(ctx)
 		must(err)
-		c, err := l.CreateCampaign(ctx, ledger.NewCampaign{
+		nc := ledger.NewCampaign{
 			Name: name, Content: campaign.Content{Channel: campaign.SMS, From: "ACME", Body: "Hi {{first_name}}"},
 			ListID: li.ID, Digest: name, Provider: account, Currency: "AUD", Actor: "test",
-		})
+		}
+		for _, f := range more {
+			f(&nc)
+		}
+		c, err := l.CreateCampaign(ctx, nc)
 		must(err)
 		_, err = jobs.Plan(ctx, l, c, campaign.Limits{}, jobs.PlanOptions{})
 		must(err)

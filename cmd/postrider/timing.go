@@ -24,7 +24,7 @@ func (m *Main) showTiming(o *offer) {
 		if t.Late() == campaign.LateRun {
 			what = "starts all the same"
 		}
-		m.say("  if late       more than %s: it %s", short(t.Limit()), what)
+		m.say("  if late       more than %s: it %s", hours(t.Limit()), what)
 	}
 	if t.Window == nil {
 		return
@@ -100,8 +100,8 @@ func clocks(plan *campaign.PlanSummary, t *campaign.Timing) string {
 	return s
 }
 
-// short writes whole hours and minutes without what is zero.
-func short(d time.Duration) string {
+// hours writes whole hours and minutes without what is zero.
+func hours(d time.Duration) string {
 	switch {
 	case d%time.Hour == 0:
 		return fmt.Sprintf("%d h", d/time.Hour)

@@ -43,6 +43,10 @@ const (
 	ApplyEvidence Write = "apply-evidence" // what a stretch of history shows, again and again
 	EndLook       Write = "end-look"       // the absent are pending again
 	PutOffLook    Write = "put-off-look"
+
+	CancelCampaign Write = "cancel-campaign" // what has not left is cancelled, and what is held is to be
+	ClaimCancels   Write = "claim-cancels"
+	RecordCancels  Write = "record-cancels" // what the provider has cancelled, again and again
 )
 
 // The other points.
@@ -66,6 +70,9 @@ const (
 	EnqueueLookAfter  Point = "enqueue-look.after"
 	LookPage          Point = "look-page" // a page of history was read, and nothing of it is on record
 
+	CancelBefore Point = "cancel.before" // of each message that the provider holds
+	CancelAfter  Point = "cancel.after"  // the provider has answered, and nothing is on record
+
 	Finish Point = "finish" // inside the write that ends a campaign, after it was moved to its end
 )
 
@@ -78,12 +85,14 @@ func (w Write) after() Point  { return Point(w) + ".after" }
 func Points() []Point {
 	all := []Point{
 		StartDueBefore, StartDueAfter, EnqueueBefore, EnqueueAfter, UploadBefore, UploadAfter, PostBefore, PostAfter, Acknowledge,
-		SweepBefore, SweepAfter, EnqueueLookBefore, EnqueueLookAfter, LookPage, Finish,
+		SweepBefore, SweepAfter, EnqueueLookBefore, EnqueueLookAfter, LookPage,
+		CancelBefore, CancelAfter, Finish,
 	}
 	for _, w := range []Write{
 		ImportChunk, ImportFinish, CreateDraft, PlanChunk, PlanFinish, QuoteBatch, Quote, MoveCampaign,
 		ForgetDispatches, Due, Claim, RenewLease, Release, BeginAttempt, CloseAnswered, CloseNotSent, CloseUnknown, CloseRefused,
 		BeginLook, RenewLook, ApplyEvidence, EndLook, PutOffLook,
+		CancelCampaign, ClaimCancels, RecordCancels,
 	} {
 		all = append(all, w.before(), w.inside(), w.after())
 	}
