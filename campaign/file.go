@@ -19,6 +19,7 @@ type File struct {
 	Name   string `json:"name,omitempty"`   // base name, for people
 	Size   int64  `json:"size,omitempty"`   // bytes
 	Type   string `json:"type,omitempty"`   // as FileType names it: pdf, jpg
+	Pages  int    `json:"pages,omitempty"`  // of a document; 0 when nobody counted them
 	URL    string `json:"url,omitempty"`    // set for a foreign file; the rest may then be empty
 }
 

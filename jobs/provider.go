@@ -158,7 +158,7 @@ func (p *Provider) PriceOne(ctx context.Context, c *campaign.Content, m campaign
 		return 0, "", err
 	}
 	j := &job{content: c, messages: []outgoing{{reference: testReference, message: m}}}
-	ans, rows, err := p.priceRows(ctx, j, c.FileKey())
+	ans, rows, err := p.priceRows(ctx, j, c.FileKey(), func() {})
 	if err != nil {
 		return 0, "", err
 	}

@@ -340,7 +340,7 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if p.startAt.After(time.Now()) {
 		to = campaign.Scheduled
 	}
-	if err := l.MoveCampaign(ctx, c.ID, ledger.Move{To: to, Actor: m.who(), Reason: fmt.Sprintf("approved at %s %s", quote.Total, quote.Currency)}); err != nil {
+	if err := l.Approve(ctx, c.ID, ledger.Approval{To: to, Actor: m.who()}); err != nil {
 		return err
 	}
 	started = true
@@ -589,7 +589,7 @@ func (m *Main) planAndPrice(ctx context.Context, l *ledger.Ledger, p *jobs.Provi
 		return jobs.Quote{}, fmt.Errorf("nobody of the %s contacts can be sent to (%s): nothing was sent", number(planned.Plan.Total), list(planned.Plan.Suppressed))
 	}
 	bar = m.newMeter("pricing", "messages")
-	q, err := jobs.MakeQuote(ctx, l, p, planned, m.who(), bar.report)
+	q, err := jobs.MakeQuote(ctx, l, p, planned, jobs.QuoteOptions{Actor: m.who(), Progress: bar.report})
 	bar.end()
 	if err != nil {
 		return q, explainProvider(err)

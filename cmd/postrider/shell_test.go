@@ -299,9 +299,9 @@ func (s *shell) sending(name string, n int, outcomes string) (id int64) {
 		must(err)
 		c, err = l.Campaign(ctx, c.ID)
 		must(err)
-		_, err = jobs.MakeQuote(ctx, l, p, c, "test", nil)
+		_, err = jobs.MakeQuote(ctx, l, p, c, jobs.QuoteOptions{Actor: "test"})
 		must(err)
-		must(l.MoveCampaign(ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test", Reason: "approved"}))
+		must(l.Approve(ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test", Reason: "approved"}))
 		id = c.ID
 		if outcomes == "" {
 			return
