@@ -25,7 +25,7 @@ func States() []State {
 // moves is the one table of legal moves.
 var moves = map[State][]State{
 	Draft:      {Quoted, Failed, Cancelled},
-	Quoted:     {Quoted, Scheduled, Sending, Cancelled, Failed}, // it may be quoted again
+	Quoted:     {Draft, Scheduled, Sending, Cancelled, Failed}, // a draft again to be priced anew
 	Scheduled:  {Sending, Paused, Cancelling, Cancelled},
 	Sending:    {Paused, Cancelling, Completed},
 	Paused:     {Scheduled, Sending, Cancelling},

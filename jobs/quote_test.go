@@ -105,6 +105,15 @@ func TestAPlanNamesTheRowsThatCannotBeSent(t *testing.T) {
 	r.ok(r.l.DiscardUnstarted(r.ctx, c.ID))
 }
 
+// price quotes a campaign, though it may be quoted already.
+func (r *rig) price(c *ledger.Campaign, o jobs.QuoteOptions) (jobs.Quote, error) {
+	r.t.Helper()
+	if r.campaign(c.ID).State == campaign.Quoted {
+		r.ok(r.l.Unquote(r.ctx, c.ID, "test"))
+	}
+	return jobs.MakeQuote(r.ctx, r.l, r.p, c, o)
+}
+
 // people makes a campaign to contacts of the caller's making.
 func (r *rig) people(content campaign.Content, n int, one func(i int, k *campaign.Contact)) *ledger.Campaign {
 	r.t.Helper()
@@ -161,14 +170,14 @@ func TestALargeAudienceIsPricedByClassToTheSameTotal(t *testing.T) {
 	r := newRig(t, setup{})
 	const n = jobs.ExactUpTo + 1000
 	c := r.people(r.content(campaign.SMS), n, abroad)
-	exact, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test", Exact: true})
+	exact, err := r.price(c, jobs.QuoteOptions{Actor: "test", Exact: true})
 	r.ok(err)
 	r.equal([]any{exact.Basis, exact.Detail.Calls}, []any{campaign.BasisExact, n / 1000})
 	want := r.prices(c)
 
 	var effort jobs.QuoteEffort
 	var done []int
-	q, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test",
+	q, err := r.price(c, jobs.QuoteOptions{Actor: "test",
 		Announce: func(e jobs.QuoteEffort) { effort = e }, Progress: func(d, _ int) { done = append(done, d) }})
 	r.ok(err)
 	r.equal([]any{q.Basis, q.Detail.Calls, q.Detail.Uploads}, []any{campaign.BasisClasses, 1, 0})
@@ -203,14 +212,14 @@ func TestAClassWhoseSamplesDisagreeIsPricedExactly(t *testing.T) {
 			k.Phone = "+61411111111"
 		}
 	})
-	q, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test"})
+	q, err := r.price(c, jobs.QuoteOptions{Actor: "test"})
 	r.ok(err)
 	if q.Basis != campaign.BasisClasses || q.Detail.Calls < 12 || q.Detail.Calls > 14 {
 		t.Errorf("basis %s, %d calls: want the class of a good half asked message by message, in full requests", q.Basis, q.Detail.Calls)
 	}
 	got := r.prices(c)
 	r.equal(got[0], campaign.Micros(0))
-	exact, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test", Exact: true})
+	exact, err := r.price(c, jobs.QuoteOptions{Actor: "test", Exact: true})
 	r.ok(err)
 	r.equal([]any{q.Total, got}, []any{exact.Total, r.prices(c)})
 }
@@ -220,7 +229,7 @@ func TestACountryThatIsNotEnabledIsNamedWithItsRecipients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, setup{sandbox: sandbox.Options{Countries: []string{"AU", "GB", "US"}}})
 			c := r.people(r.content(campaign.SMS), n, abroad)
-			q, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test"})
+			q, err := r.price(c, jobs.QuoteOptions{Actor: "test"})
 			r.ok(err)
 			r.equal(q.Refusals, map[string]int{"COUNTRY_NOT_ENABLED": n / 10})
 			for _, d := range q.Detail.Countries {
@@ -245,12 +254,12 @@ func TestPostTakesOneUploadAndOneCallForAllWhoShareAFile(t *testing.T) {
 	content.Colour, content.Duplex, content.Priority = true, true, true
 	c := r.people(content, 2500, func(i int, k *campaign.Contact) { k.Address = address(i) })
 	var effort jobs.QuoteEffort
-	q, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test", Announce: func(e jobs.QuoteEffort) { effort = e }})
+	q, err := r.price(c, jobs.QuoteOptions{Actor: "test", Announce: func(e jobs.QuoteEffort) { effort = e }})
 	r.ok(err)
 	r.equal(effort, jobs.QuoteEffort{ByClass: true, Calls: 1, Uploads: 1})
 	st := r.sb.Stats()
 	r.equal([]any{st.Endpoints["POST /post/letters/price"].Requests, st.Uploads}, []any{int64(1), int64(1)})
-	exact, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test", Exact: true})
+	exact, err := r.price(c, jobs.QuoteOptions{Actor: "test", Exact: true})
 	r.ok(err)
 	r.equal([]any{q.Total, q.Detail.Countries, q.Detail.Files}, []any{exact.Total, exact.Detail.Countries, exact.Detail.Files})
 	r.equal(q.Detail.Files, []campaign.FileQuote{{Name: "a.pdf", Files: 1, Colour: true, Duplex: true, Priority: true, Messages: 2500, Total: q.Total}})
@@ -280,10 +289,10 @@ func TestPersonalLettersAreAskedForOncePerFileAsLongAsNobodyCountsPages(t *testi
 		k.Fields = campaign.Fields{Columns: columns, Values: []string{filepath.Join(dir, fmt.Sprintf("%d.pdf", i%3))}}
 	})
 	var effort jobs.QuoteEffort
-	q, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test", Announce: func(e jobs.QuoteEffort) { effort = e }})
+	q, err := r.price(c, jobs.QuoteOptions{Actor: "test", Announce: func(e jobs.QuoteEffort) { effort = e }})
 	r.ok(err)
 	r.equal(effort, jobs.QuoteEffort{ByClass: true, Calls: 3, Uploads: 3})
-	exact, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test", Exact: true, Announce: func(e jobs.QuoteEffort) { effort = e }})
+	exact, err := r.price(c, jobs.QuoteOptions{Actor: "test", Exact: true, Announce: func(e jobs.QuoteEffort) { effort = e }})
 	r.ok(err)
 	r.equal(effort, jobs.QuoteEffort{Calls: 3, Uploads: 3})
 	r.equal([]any{q.Total, q.Detail.Files}, []any{exact.Total, exact.Detail.Files})
@@ -299,7 +308,7 @@ func TestWithoutAPriceNothingStarts(t *testing.T) {
 		}
 		r.sb.ServeHTTP(w, req)
 	})
-	_, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test"})
+	_, err := r.price(c, jobs.QuoteOptions{Actor: "test"})
 	if err == nil || !strings.Contains(err.Error(), "no prices here") || !strings.Contains(err.Error(), "then ask again") {
 		t.Fatalf("error %v, want the provider's word and what to do", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,9 @@ type Campaign struct {
 	Created      time.Time
 	Started      time.Time
 	Ended        time.Time
+	// Kept: a draft or quoted campaign that stays until somebody starts or
+	// cancels it, though nobody works on it.
+	Kept bool
 }
 
 // Provider is the account a campaign speaks to, and the only one.
@@ -75,6 +79,9 @@ const GuardTime = 24 * time.Hour
 // plannerLease is how long a planner may be silent before its half plan is
 // taken for dead.
 const plannerLease = 20 * time.Second
+
+// keptLease is the lease of a draft that nobody need work on: it never ends.
+const keptLease = math.MaxInt64
 
 // A SimilarError says that the same was sent, or is being sent, already. It has
 // CodeExists.
@@ -181,7 +188,7 @@ func nameCampaign(ctx context.Context, tx *tx, id int64, name string) error {
 
 const campaignColumns = `c.id, c.name, c.channel, c.state, c.reason, c.list_id, c.content, c.digest, c.provider_url, c.provider_user,
 	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.basis, c.dearer, c.overspent, c.excess_agreed,
-	c.total, c.plan, c.created_at, c.started_at, c.ended_at`
+	c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -190,11 +197,12 @@ func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 		c                              Campaign
 		content, plan                  string
 		startAt, created, began, ended int64
+		lease                          int64
 		budget                         sql.NullInt64
 	)
 	dest := []any{&c.ID, &c.Name, &c.Channel, &c.State, &c.Reason, &c.ListID, &content, &c.Digest, &c.Provider.URL, &c.Provider.User,
 		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Basis, &c.Dearer, &c.Overspent, &c.ExcessAgreed,
-		&c.Total, &plan, &created, &began, &ended}
+		&c.Total, &plan, &created, &began, &ended, &lease}
 	if err := row.Scan(append(dest, more...)...); err != nil {
 		return nil, err
 	}
@@ -211,6 +219,7 @@ func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 		*c.Budget = campaign.Micros(budget.Int64)
 	}
 	c.StartAt, c.Created, c.Started, c.Ended = fromMillis(startAt), fromMillis(created), fromMillis(began), fromMillis(ended)
+	c.Kept = lease == keptLease
 	return &c, nil
 }
 

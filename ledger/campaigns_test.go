@@ -96,11 +96,12 @@ func TestStatesChangeOnlyByLegalMovesAndAreOnRecord(t *testing.T) {
 		refuse(campaign.Paused)
 		w.quote(c)
 		refuse(campaign.Paused)
-		refuse(campaign.Draft)
+		w.ok(w.l.Unquote(w.ctx, c.ID, "ann"))
+		refuse(campaign.Sending)
+		w.quote(w.campaign(c.ID))
 		w.clock.advance(time.Minute)
 		refuse(campaign.Sending) // it is to be approved
 		refuse(campaign.Scheduled)
-		refuse(campaign.Quoted)
 		w.ok(w.l.Approve(w.ctx, c.ID, Approval{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
 		began := w.clock.Now()
 		refuse(campaign.Completed)
@@ -125,8 +126,8 @@ func TestStatesChangeOnlyByLegalMovesAndAreOnRecord(t *testing.T) {
 		for _, e := range events {
 			got = append(got, e.Actor+" "+e.Action+" "+e.Reason)
 		}
-		w.equal(got, []string{"test created ", "test quoted ", "ann sending approved", "ann paused lunch", "bob sending resumed", "ann cancelling enough", "postrider cancelled enough"})
-		w.equal(events[3].At, began.Add(time.Minute))
+		w.equal(got, []string{"test created ", "test quoted ", "ann draft to be priced anew", "test quoted ", "ann sending approved", "ann paused lunch", "bob sending resumed", "ann cancelling enough", "postrider cancelled enough"})
+		w.equal(events[5].At, began.Add(time.Minute))
 		w.check(c.ID)
 	})
 }

@@ -145,7 +145,8 @@ func (w *PlanWriter) writeRecipients(ctx context.Context, tx *tx, batch, first i
 // renewPlan shows that the planner lives. A draft that was discarded meanwhile
 // is an error.
 func (l *Ledger) renewPlan(ctx context.Context, tx *tx, id, now int64) error {
-	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state = 'draft'`, now+plannerLease.Milliseconds(), id))
+	err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = CASE WHEN lease_until < $1 THEN $1 ELSE lease_until END
+		WHERE id = $2 AND state = 'draft'`, now+plannerLease.Milliseconds(), id))
 	if errors.Is(err, ErrLostLease) {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is no draft any more: its planning was taken for dead and discarded; send again", id)
 	}
@@ -160,9 +161,22 @@ func (l *Ledger) KeepPlanning(ctx context.Context, id int64) error {
 		if err != nil {
 			return err
 		}
-		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), id))
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = CASE WHEN lease_until < $1 THEN $1 ELSE lease_until END
+			WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), id))
 		if errors.Is(err, ErrLostLease) {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d has started, or was taken for given up and discarded", id)
+		}
+		return err
+	})
+}
+
+// KeepDraft leaves a planned campaign, priced or not, until somebody starts or
+// cancels it: nobody need show any more that it is worked on.
+func (l *Ledger) KeepDraft(ctx context.Context, id int64) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		err := oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state IN ('draft', 'quoted') AND plan <> ''`, int64(keptLease), id))
+		if errors.Is(err, ErrLostLease) {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d has started, or was discarded, or its plan is not whole", id)
 		}
 		return err
 	})

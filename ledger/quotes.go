@@ -32,9 +32,6 @@ type StoredQuote struct {
 	ID      int64
 	Account string // the provider's user id that was quoted to
 	Digest  string // of the content it was made of, see campaign.Content.PriceDigest
-	// Void: the recipients' prices are being asked anew, or were and it came to
-	// no end.
-	Void bool
 }
 
 // PlannedBatch is a batch of a campaign that has not started with its
@@ -111,9 +108,8 @@ type BatchPrices struct {
 	Prices     []campaign.Micros
 }
 
-// QuoteBatches records the quoted prices of several batches in one transaction.
-// An earlier quote of the campaign is void from then on. A campaign that has
-// started is an Error with CodeConflict.
+// QuoteBatches records the quoted prices of several batches of a draft in one
+// transaction.
 func (l *Ledger) QuoteBatches(ctx context.Context, campaignID int64, batches []BatchPrices) error {
 	for _, b := range batches {
 		if len(b.Prices) != len(b.Recipients) {
@@ -125,15 +121,8 @@ func (l *Ledger) QuoteBatches(ctx context.Context, campaignID int64, batches []B
 		if err != nil {
 			return err
 		}
-		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = $1 WHERE id = $2 AND state IN ('draft', 'quoted')`, now+plannerLease.Milliseconds(), campaignID))
-		if errors.Is(err, ErrLostLease) {
-			return campaign.Errorf(campaign.CodeConflict, "campaign %d has started, or its planning was taken for dead and discarded: it cannot be priced", campaignID)
-		}
-		if err != nil {
-			return fmt.Errorf("quoting campaign %d: %w", campaignID, err)
-		}
-		if _, err := tx.exec.ExecContext(ctx, `UPDATE quotes SET void = 1 WHERE campaign_id = $1 AND void = 0`, campaignID); err != nil {
-			return fmt.Errorf("quoting campaign %d: %w", campaignID, err)
+		if err := l.renewPlan(ctx, tx, campaignID, now); err != nil {
+			return err
 		}
 		for i := range batches {
 			if err := quoteBatch(ctx, tx, &batches[i]); err != nil {
@@ -182,8 +171,8 @@ func quoteBatch(ctx context.Context, tx *tx, b *BatchPrices) error {
 	return nil
 }
 
-// SetQuote stores a campaign's quote and makes it quoted: from here on it is
-// whole and can be started. One that is quoted already may be quoted again.
+// SetQuote stores a draft's quote and makes the campaign quoted: from here on
+// it is whole and can be started.
 func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor string) error {
 	detail, err := json.Marshal(q.Detail)
 	if err != nil {
@@ -194,8 +183,8 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 		if err != nil {
 			return err
 		}
-		if !campaign.CanMove(state, campaign.Quoted) {
-			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not started can be quoted", c.ID, state)
+		if state != campaign.Draft {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s, not a draft: it cannot be quoted", c.ID, state)
 		}
 		var whole bool
 		if err := tx.exec.QueryRowContext(ctx, `SELECT plan <> '' FROM campaigns WHERE id = $1`, c.ID).Scan(&whole); err != nil {
@@ -223,19 +212,24 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 	})
 }
 
-const latestQuote = `SELECT id, at, basis, total, currency, messages, parts, provider_user, digest, detail, void FROM quotes WHERE campaign_id = $1 ORDER BY id DESC LIMIT 1`
+// Unquote makes a quoted campaign a draft again, so that it can be priced anew:
+// half of a new quote is none.
+func (l *Ledger) Unquote(ctx context.Context, id int64, actor string) error {
+	return l.MoveCampaign(ctx, id, Move{To: campaign.Draft, Actor: actor, Reason: "to be priced anew"})
+}
+
+const latestQuote = `SELECT id, at, basis, total, currency, messages, parts, provider_user, digest, detail FROM quotes WHERE campaign_id = $1 ORDER BY id DESC LIMIT 1`
 
 func scanQuote(row scanner) (*StoredQuote, error) {
 	var (
 		q      StoredQuote
 		at     int64
-		void   int
 		detail string
 	)
-	if err := row.Scan(&q.ID, &at, &q.Basis, &q.Total, &q.Currency, &q.Messages, &q.Parts, &q.Account, &q.Digest, &detail, &void); err != nil {
+	if err := row.Scan(&q.ID, &at, &q.Basis, &q.Total, &q.Currency, &q.Messages, &q.Parts, &q.Account, &q.Digest, &detail); err != nil {
 		return nil, err
 	}
-	q.At, q.Void = fromMillis(at), void != 0
+	q.At = fromMillis(at)
 	return &q, json.Unmarshal([]byte(detail), &q.Detail)
 }
 
@@ -316,8 +310,6 @@ func refuseQuote(c *Campaign, q *StoredQuote, now time.Time) error {
 	switch {
 	case q == nil:
 		return refuse(ErrQuote, "nobody has asked for its price; %s", again)
-	case q.Void:
-		return refuse(ErrQuote, "its prices are being asked anew, or that came to no end; %s", again)
 	case now.Sub(q.At) > QuoteLife:
 		return refuse(ErrQuote, "its quote is %s old, and one is good for %s; %s", now.Sub(q.At).Round(time.Minute), QuoteLife, again)
 	case q.Digest != c.Content.PriceDigest():

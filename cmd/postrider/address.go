@@ -56,16 +56,7 @@ func explainAddress(err error, notFound string) error {
 	case clicksend.BadRequest:
 		return fmt.Errorf("the provider refuses the address: %w", err)
 	}
-	return explainProvider(err)
-}
-
-// checkReturnAddress refuses a return address that the account does not have:
-// the provider would refuse every single recipient for it.
-func checkReturnAddress(ctx context.Context, p *jobs.Provider, id int64) error {
-	if _, err := p.ReturnAddress(ctx, id); err != nil {
-		return explainAddress(err, fmt.Sprintf("--return-address: the account has no return address %d", id))
-	}
-	return nil
+	return jobs.Explain(err)
 }
 
 func (m *Main) addressLsCommand() *cobra.Command {

@@ -105,8 +105,9 @@ func (m *Main) Run(ctx context.Context, args []string) int {
 	code := exitFailed
 	var ue *usageError
 	var se *stopError
+	var oe *jobs.OrderError
 	switch {
-	case errors.As(err, &ue), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &ue), errors.As(err, &oe), strings.HasPrefix(err.Error(), "unknown command"):
 		code = exitUsage
 	case errors.As(err, &se):
 		code = exitStopped

@@ -122,7 +122,7 @@ func (m *Main) audit(ctx context.Context, ref, file string) error {
 	if err := m.checkAccount(ctx, l, c); err != nil {
 		return err
 	}
-	p, _, done, err := m.pricingProvider(ctx, l)
+	p, done, err := m.pricingProvider(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (m *Main) audit(ctx context.Context, ref, file string) error {
 		err = m.writeOut(file, func(w io.Writer) error { return writeDifferences(w, c, run) })
 	}
 	if err != nil {
-		return explainProvider(err)
+		return jobs.Explain(err)
 	}
 	equal := res.Complete && res.Differences() == 0
 	if !equal {
@@ -250,7 +250,7 @@ func (m *Main) repair(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
-	p, _, done, err := m.pricingProvider(ctx, l)
+	p, done, err := m.pricingProvider(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (m *Main) repair(ctx context.Context) error {
 	}}
 	res, err := r.Repair(ctx)
 	if err != nil {
-		return explainProvider(err)
+		return jobs.Explain(err)
 	}
 	lifted := res.Ledger != ""
 	if !lifted {

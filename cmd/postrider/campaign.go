@@ -17,21 +17,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
 )
 
 func (m *Main) campaignCommand() *cobra.Command {
 	return group(&cobra.Command{
-		Use: "campaign", Short: "Campaigns: look, report, pause, resume, cancel",
-		Long: "A campaign is named by its number or its name. `postrider send` makes one.",
+		Use: "campaign", Short: "Campaigns: make, price, start, look, report, pause, resume, cancel",
+		Long: "A campaign is named by its number or its name. `postrider send` makes one and sends it in one go;\n" +
+			"`create`, `price` and `start` do the same in three steps, for a campaign that stands in a file.",
 	},
 		m.campaignLsCommand(), m.campaignStatusCommand(), m.campaignReportCommand(),
 		m.campaignPauseCommand(), m.campaignResumeCommand(), m.campaignCancelCommand(),
 		m.campaignUnknownCommand(), m.campaignRetryCommand(),
-		notBuilt("create", "making a campaign from a file (use `postrider send`)"),
-		notBuilt("price", "pricing a draft (use `postrider send --dry-run`)"),
-		notBuilt("start", "starting a draft (use `postrider send`)"))
+		m.campaignCreateCommand(), m.campaignPriceCommand(), m.campaignStartCommand())
 }
 
 // openCampaign opens the ledger and finds the campaign of a number or name.
@@ -74,7 +74,7 @@ func (m *Main) campaignLs(ctx context.Context) error {
 		}
 		list = append(list, campaignJSON{
 			ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: n,
-			Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
+			Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Overspent: c.Overspent, Dearer: c.Dearer, Budget: c.Budget, Currency: c.Currency,
 			Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
 		})
 		rows = append(rows, []string{
@@ -143,8 +143,10 @@ func (m *Main) campaignStatus(ctx context.Context, ref string, watch bool, every
 // owner can do.
 func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) error {
 	switch c.State {
+	case campaign.Draft:
+		m.say("  it is planned; `postrider campaign price %d` says what it costs", c.ID)
 	case campaign.Quoted:
-		m.say("  it was planned and priced, and never approved")
+		m.say("  it is planned and priced; `postrider campaign start %d` approves it", c.ID)
 	case campaign.Paused:
 		m.sayPaused(c)
 	case campaign.Scheduled:
@@ -554,7 +556,7 @@ func (m *Main) campaignResumeCommand() *cobra.Command {
 		Use: "resume ID", Short: "Let a paused campaign go on",
 		Args: exactArgs(1, "the campaign's number or name"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if o.budget, err = parseBudget(budget); err != nil {
+			if o.budget, err = budgetFlag(budget); err != nil {
 				return err
 			}
 			return m.campaignResume(cmd.Context(), args[0], o)
@@ -564,6 +566,18 @@ func (m *Main) campaignResumeCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "send it here if nobody else does, and wait until it has ended")
 	cmd.Flags().BoolVar(&o.afterDuplicates, "after-duplicates", false, "let the channel send again to recipients who were sent to before, though some got a message twice")
 	return cmd
+}
+
+// budgetFlag reads --budget; nil when it was not given.
+func budgetFlag(s string) (*campaign.Micros, error) {
+	if s == "" {
+		return nil, nil
+	}
+	b, err := jobs.ParseBudget(s)
+	if err != nil {
+		return nil, usagef("--budget: %w", err)
+	}
+	return &b, nil
 }
 
 // resumption is how a campaign is to go on.
@@ -656,7 +670,7 @@ func (m *Main) checkAccount(ctx context.Context, l *ledger.Ledger, c *ledger.Cam
 	}
 	now, err := p.Identity(ctx)
 	if err != nil {
-		return explainProvider(err)
+		return jobs.Explain(err)
 	}
 	if now != c.Provider {
 		return campaign.Errorf(campaign.CodeConflict,

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,22 +82,87 @@ type demo struct {
 }
 
 func (d *demo) run(ctx context.Context) error {
-	steps := [][]string{
+	for _, args := range [][]string{
 		{"list", "import", "customers", "audience.csv", "--country", "AU"},
 		{"address", "add", "--name", "ACME Pty Ltd", "--line-1", "1 Harbour Street", "--city", "Perth", "--state", "WA", "--postcode", "6000", "--country", "AU"},
-		{"send", "--channel", "sms", "--to", "list:customers", "--name", "sale-sms", "--from", "ACME", "--body", "Hi {{first_name|there}}, our sale starts today. You have {{points|some}} points. Details: acme.example", "--budget", "500.00", "--yes"},
+		{"campaign", "create", "-f", "sale.yaml"},
+		{"campaign", "price", "sale-sms"},
+	} {
+		if err := d.step(ctx, args); err != nil {
+			return err
+		}
+	}
+	if err := d.pauseAndResume(ctx); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
 		{"send", "--channel", "mms", "--to", "list:customers", "--name", "sale-mms", "--from", "+61411111111", "--subject", "Summer sale", "--body", "See you soon, {{first_name|dear customer}}!", "--media", "sale.png", "--yes"},
 		{"send", "--channel", "letter", "--to", "list:customers", "--name", "sale-letter", "--file", "letter.pdf", "--colour", "--duplex", "--return-address", "2", "--yes"},
 		{"send", "--channel", "postcard", "--to", "list:customers", "--name", "sale-postcard", "--file", "front.pdf", "--file", "back.pdf", "--return-address", "2", "--yes"},
-	}
-	for _, args := range steps {
-		d.main.say("$ postrider %s", quoteArgs(args))
-		if code := d.command(ctx, args); code != exitDone && code != exitRefused {
-			return fmt.Errorf("the demo stopped at `postrider %s` (exit code %d)", quoteArgs(args), code)
+	} {
+		if err := d.step(ctx, args); err != nil {
+			return err
 		}
-		d.main.say("")
 	}
 	return d.report(ctx)
+}
+
+// step shows and runs one command, which must end well.
+func (d *demo) step(ctx context.Context, args []string, also ...int) error {
+	d.main.say("$ postrider %s", quoteArgs(args))
+	return d.end(args, d.command(ctx, args), also...)
+}
+
+// end judges a command's exit code.
+func (d *demo) end(args []string, code int, also ...int) error {
+	if code != exitDone && code != exitRefused && !slices.Contains(also, code) {
+		return fmt.Errorf("the demo stopped at `postrider %s` (exit code %d)", quoteArgs(args), code)
+	}
+	d.main.say("")
+	return nil
+}
+
+// pauseAndResume starts the campaign of sale.yaml, pauses it from a second
+// terminal, as it were, once a part of it has left, and resumes it.
+func (d *demo) pauseAndResume(ctx context.Context) error {
+	start := []string{"campaign", "start", "sale-sms", "--yes"}
+	d.main.say("$ postrider %s", quoteArgs(start))
+	ended := make(chan int, 1)
+	go func() { ended <- d.command(ctx, start) }()
+	code, err := d.untilAccepted(ctx, ended)
+	if err != nil {
+		return err
+	}
+	if code < 0 {
+		if err := d.step(ctx, []string{"campaign", "pause", "sale-sms", "--reason", "a look at the first answers"}); err != nil {
+			return err
+		}
+		code = <-ended
+	}
+	if err := d.end(start, code, exitStopped); err != nil {
+		return err
+	}
+	if code != exitStopped {
+		return nil // it was over before it could be paused
+	}
+	return d.step(ctx, []string{"campaign", "resume", "sale-sms", "--wait"})
+}
+
+// untilAccepted waits until the provider has taken a part of the campaign. It
+// returns the exit code of the command that sends it, if that ended, else -1.
+func (d *demo) untilAccepted(ctx context.Context, ended <-chan int) (int, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for d.provider.Stats().Channels["sms"].Accepted == 0 {
+		select {
+		case code := <-ended:
+			return code, nil
+		case <-tick.C:
+		case <-ctx.Done():
+			return -1, ctx.Err()
+		}
+	}
+	return -1, nil
 }
 
 // command runs one command line of this program in the demo's folder.

@@ -553,7 +553,7 @@ func (d *doctor) providerClock(ctx context.Context) {
 func (d *doctor) account(ctx context.Context, p *jobs.Provider) bool {
 	a, err := p.Account(ctx)
 	if err != nil {
-		d.say("credentials", problem, "%v", explainProvider(err))
+		d.say("credentials", problem, "%v", jobs.Explain(err))
 		return false
 	}
 	switch {
@@ -582,7 +582,7 @@ func (d *doctor) account(ctx context.Context, p *jobs.Provider) bool {
 func (d *doctor) countries(ctx context.Context, p *jobs.Provider) {
 	all, err := p.Client().Countries.Selected(ctx)
 	if err != nil {
-		d.say("countries", warning, "they cannot be read: %v", explainProvider(err))
+		d.say("countries", warning, "they cannot be read: %v", jobs.Explain(err))
 		return
 	}
 	var agreed, open []string
@@ -614,7 +614,7 @@ func (d *doctor) sendTest(ctx context.Context, p *jobs.Provider, to string) {
 		d.say("send test", problem, "the answer was lost; the number is a test number, so try again: %v", err)
 		return
 	case err != nil:
-		d.say("send test", problem, "%v", explainProvider(err))
+		d.say("send test", problem, "%v", jobs.Explain(err))
 		return
 	case len(result.Rows) != 1:
 		d.say("send test", problem, "the provider's answer has %d rows instead of one: please report this", len(result.Rows))

@@ -166,7 +166,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 		if err == nil {
 			if onlyUnknown := counts.Left() == 0 && counts.Unknown > 0 && !over; onlyUnknown != waits {
 				if waits = onlyUnknown; waits {
-					bar.end()
+					bar.End()
 					m.sayWaits(ctx, l, id, counts.Unknown)
 				} else {
 					bar, first = m.newMeter("sending", "recipients"), true
@@ -177,7 +177,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 				bar.first, first = done, false
 			}
 			if !waits {
-				bar.report(done, counts.Total)
+				bar.Report(done, counts.Total)
 			}
 			if over {
 				break
@@ -189,7 +189,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 		select {
 		case <-time.After(300 * time.Millisecond):
 		case <-ctx.Done():
-			bar.end()
+			bar.End()
 			return m.interrupted(ctx, l, id, e)
 		}
 		if e == nil && m.cfg.UsesEmbeddedRedis() {
@@ -205,7 +205,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			}
 		}
 	}
-	bar.end()
+	bar.End()
 	return m.showCampaign(ctx, l, id, true)
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -116,7 +117,7 @@ func (m *Main) listImport(ctx context.Context, name, file string) error {
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
-	r, err := m.importAudience(ctx, l, importRequest{Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact})
+	r, err := m.preparer(l, nil).Import(ctx, jobs.ImportRequest{Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact})
 	if err != nil {
 		return err
 	}
@@ -135,22 +136,9 @@ func (m *Main) listImport(ctx context.Context, name, file string) error {
 
 // checkListName refuses names of lists that could not be told from something
 // else.
-func checkListName(name string) error { return checkName("list", name) }
-
-// checkName refuses names of lists and campaigns that could not be told from
-// something else.
-func checkName(what, name string) error {
-	switch {
-	case strings.TrimSpace(name) != name || name == "":
-		return usagef("the %s's name is empty, or begins or ends with a space", what)
-	case strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name):
-		return usagef("the %s's name holds a character that cannot be typed", what)
-	case utf8.RuneCountInString(name) > 100:
-		return usagef("the %s's name is longer than 100 characters", what)
-	case strings.HasPrefix(name, "list:"):
-		return usagef("the %s's name begins with list:, which says only where it is used that a list is meant: leave that out", what)
-	case strings.Trim(name, "0123456789") == "":
-		return usagef("the %s's name %s is a number, which would be read as an id: add a letter", what, name)
+func checkListName(name string) error {
+	if err := campaign.CheckName("list", name); err != nil {
+		return &usageError{err}
 	}
 	return nil
 }

@@ -42,8 +42,8 @@ func (m *Main) newMeter(what, unit string) *meter {
 	return t
 }
 
-// report says that done of total are done; a total of 0 is unknown.
-func (t *meter) report(done, total int) {
+// Report says that done of total are done; a total of 0 is unknown.
+func (t *meter) Report(done, total int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.bar != nil {
@@ -78,8 +78,8 @@ func (t *meter) line(done, total int) {
 	t.last = s
 }
 
-// end takes the bar away. What the step came to is said by its caller.
-func (t *meter) end() {
+// End takes the bar away. What the step came to is said by its caller.
+func (t *meter) End() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.bar != nil {

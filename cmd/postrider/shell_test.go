@@ -273,7 +273,7 @@ func people(n int) []campaign.Contact {
 const leaseOfTests = 30 * time.Second
 
 // sending plans and starts a campaign of n recipients, of which one batch is
-// answered as outcomes say, by position: a for accepted at 0.07, r for
+// answered as outcomes say, by position: a for accepted at 0.05, r for
 // rejected, u for unknown, p for pending. The rest of the batch is accepted.
 func (s *shell) sending(name string, n int, outcomes string) (id int64) {
 	s.t.Helper()
@@ -317,11 +317,11 @@ func (s *shell) sending(name string, n int, outcomes string) (id int64) {
 		ans := ledger.Answer{Currency: "AUD"}
 		for i, r := range claim.Recipients {
 			members[i] = r.ID
-			o := ledger.Outcome{Recipient: r.ID, State: campaign.Accepted, ProviderID: fmt.Sprintf("ID-%d", i), Status: "SUCCESS", Price: 70_000, Parts: 1}
+			o := ledger.Outcome{Recipient: r.ID, State: campaign.Accepted, ProviderID: fmt.Sprintf("ID-%d", i), Status: "SUCCESS", Price: 50_000, Parts: 1}
 			if i < len(outcomes) {
 				switch outcomes[i] {
 				case 'r':
-					o = ledger.Outcome{Recipient: r.ID, State: campaign.Rejected, Reason: "INVALID_RECIPIENT", Status: "INVALID_RECIPIENT", Price: 70_000}
+					o = ledger.Outcome{Recipient: r.ID, State: campaign.Rejected, Reason: "INVALID_RECIPIENT", Status: "INVALID_RECIPIENT", Price: 50_000}
 				case 'u':
 					o = ledger.Outcome{Recipient: r.ID, State: campaign.Unknown, Reason: "INTERNAL_ERROR"}
 				case 'p':

@@ -6,7 +6,6 @@
 
 ALTER TABLE quotes ADD COLUMN digest TEXT NOT NULL DEFAULT '';   -- of the content: campaign.Content.PriceDigest
 ALTER TABLE quotes ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'; -- JSON of campaign.QuoteDetail
-ALTER TABLE quotes ADD COLUMN void INTEGER NOT NULL DEFAULT 0;   -- 1: its prices are being asked anew
 
 -- What the recipients' quoted prices are worth: exact, classes, or none.
 ALTER TABLE campaigns ADD COLUMN basis TEXT NOT NULL DEFAULT '';

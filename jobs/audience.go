@@ -1,4 +1,4 @@
-package main
+package jobs
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/postrider/postrider/ledger"
 )
 
-// importRequest is a file that is to become a list.
-type importRequest struct {
+// ImportRequest is a file that is to become a list.
+type ImportRequest struct {
 	Name     string // of the list; empty: the audience of one campaign
 	File     string
 	Country  string // of national numbers; may be empty
@@ -25,19 +25,19 @@ type importRequest struct {
 	FileColumn string
 }
 
-// importResult is what an import came to.
-type importResult struct {
+// Audience is a list, and what its import came to when it was a file.
+type Audience struct {
 	List        *ledger.List
 	RejectsFile string // lists every dropped row; empty when none was dropped
 	Summary     importer.Summary
 }
 
-// importAudience reads a file into a list, whole or not at all.
-func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importRequest) (*importResult, error) {
-	file, err := os.Open(m.path(r.File))
+// Import reads a file into a list, whole or not at all.
+func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, error) {
+	file, err := os.Open(p.path(r.File))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, campaign.Errorf(campaign.CodeNotFound, "%s: there is no such file (in %s); a stored list is named list:NAME", r.File, filepath.Dir(m.path(r.File)))
+		return nil, campaign.Errorf(campaign.CodeNotFound, "%s: there is no such file (in %s); a stored list is named list:NAME", r.File, filepath.Dir(p.path(r.File)))
 	case err != nil:
 		return nil, campaign.Errorf(campaign.CodeInvalid, "%s cannot be opened: %v", r.File, err)
 	}
@@ -49,29 +49,29 @@ func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importReq
 	if info.IsDir() {
 		return nil, campaign.Errorf(campaign.CodeInvalid, "%s is a folder: name a CSV file", r.File)
 	}
-	optedOut, err := l.OptedOut(ctx)
+	optedOut, err := p.Ledger.OptedOut(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w, err := l.CreateList(ctx, r.Name, filepath.Base(r.File), r.Identity.String())
+	w, err := p.Ledger.CreateList(ctx, r.Name, filepath.Base(r.File), r.Identity.String())
 	if err != nil {
 		return nil, err
 	}
-	rejects := &rejectsFile{path: m.rejectsPath(r.File)}
-	bar := m.newMeter("importing "+filepath.Base(r.File), "rows")
+	rejects := &rejectsFile{path: p.rejectsPath(r.File)}
+	bar := p.meter("importing "+filepath.Base(r.File), "rows")
 	sum, err := importer.Import(ctx, file, w, importer.Options{
 		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
 		OptedOut: func(phone string) bool { return optedOut[phone] },
 		Reject:   rejects.write,
-		Progress: func(p importer.Progress) { bar.report(p.Rows, estimate(p, info.Size())) },
+		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, info.Size())) },
 	})
-	bar.end()
+	bar.End()
 	if err = errors.Join(err, rejects.close()); err != nil {
 		// The caller's context may have ended; the half list goes all the same.
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		if aerr := w.Abort(clean); aerr != nil {
-			m.log().Warn("what was read of the file is out of sight, and is removed at the next start", "error", aerr)
+			p.Log.Warn("what was read of the file is out of sight, and is removed at the next start", "error", aerr)
 		}
 		if rejects.file != nil && ctx.Err() == nil {
 			return nil, fmt.Errorf("%w; dropped rows, with line and reason: %s", err, rejects.name())
@@ -84,7 +84,7 @@ func (m *Main) importAudience(ctx context.Context, l *ledger.Ledger, r importReq
 	if err != nil {
 		return nil, err
 	}
-	return &importResult{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
+	return &Audience{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
 }
 
 // estimate is how many rows the file will have had, by the bytes read so far.
@@ -95,10 +95,11 @@ func estimate(p importer.Progress, size int64) int {
 	return max(p.Rows, int(float64(p.Rows)*float64(size)/float64(p.Bytes)))
 }
 
-// rejectsPath is where dropped rows are listed: beside where the user stands.
-func (m *Main) rejectsPath(file string) string {
+// rejectsPath is where dropped rows are listed: that of customers.csv as
+// customers.rejects.csv.
+func (p *Preparer) rejectsPath(file string) string {
 	base := filepath.Base(file)
-	return m.path(strings.TrimSuffix(base, filepath.Ext(base)) + ".rejects.csv")
+	return filepath.Join(p.RejectsDir, strings.TrimSuffix(base, filepath.Ext(base))+".rejects.csv")
 }
 
 // rejectsFile is the report of dropped rows. It comes into being with the
