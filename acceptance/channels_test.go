@@ -26,7 +26,7 @@ func TestAcceptFourChannels(t *testing.T) {
 
 	files := []string{
 		w.audience("people.csv", 0, n), w.file("sale.png", picture(t)), w.file("letter.pdf", page("letter")),
-		w.file("front.pdf", page("front")), w.file("back.pdf", page("back")),
+		w.file("front.pdf", card("front")), w.file("back.pdf", card("back")),
 	}
 	begun := time.Now()
 	for _, args := range [][]string{

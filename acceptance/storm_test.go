@@ -129,8 +129,8 @@ func (s weather) storm(t *testing.T, name string, seed uint64, f fleet, order st
 	w.audience("people.csv", 0, s.n)
 	send := sms("people.csv", "sale")
 	if f.channel == "postcard" {
-		send = []string{"send", "--channel", "postcard", "--to", "people.csv", "--name", "sale", "--yes", "--file", w.file("front.pdf", page("front")),
-			"--file", w.file("back.pdf", page("back")), "--return-address", w.returnAddress()}
+		send = []string{"send", "--channel", "postcard", "--to", "people.csv", "--name", "sale", "--yes", "--file", w.file("front.pdf", card("front")),
+			"--file", w.file("back.pdf", card("back")), "--return-address", w.returnAddress()}
 	}
 
 	roles := []string{"worker", "worker", "worker", "scheduler"}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/specimen"
 )
 
 // world is a user's folder and environment, and the provider they point at.
@@ -164,13 +165,10 @@ func picture(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// page is a PDF of one page, different for every mark.
-func page(mark string) []byte {
-	return []byte("%PDF-1.4\n% " + mark + "\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n" +
-		"2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n" +
-		"3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>\nendobj\n" +
-		"trailer\n<< /Root 1 0 R >>\n%%EOF\n")
-}
+// page is a letter of one page, different for every mark; card is a side of a
+// postcard.
+func page(mark string) []byte { return specimen.Letter(mark, 1) }
+func card(mark string) []byte { return specimen.Card(mark, 1) }
 
 // returnAddress adds one to the provider's account and returns its id.
 func (w *world) returnAddress() string {

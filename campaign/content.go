@@ -335,6 +335,12 @@ func (c *Content) checkLetter(ps *Problems) {
 func (c *Content) checkPostcard(ps *Problems) {
 	if n := len(c.Files); n < 1 || n > MaxPostcardFiles {
 		ps.add("file", "a postcard has one file with two pages, or two (front, then back), and %d were given", n)
+	} else {
+		for i := range c.Files {
+			if _, ok := PostcardPages(n, c.Files[i].Pages); !ok {
+				ps.add("file", "%s: %s", c.Files[i].Name, PostcardPagesText(n, c.Files[i].Pages))
+			}
+		}
 	}
 	c.checkFiles(ps)
 }

@@ -264,3 +264,54 @@ func TestNewFileTellsHashSizeAndType(t *testing.T) {
 		t.Errorf("NewFile = %+v, %v", f, err)
 	}
 }
+
+func TestThePagesOfAPostcard(t *testing.T) {
+	t.Parallel()
+	card := func(pages ...int) error {
+		c := Content{Channel: Postcard, ReturnAddressID: 1}
+		for _, n := range pages {
+			c.Files = append(c.Files, File{SHA256: strings.Repeat("a", 64), Name: "card.pdf", Size: 1, Type: "pdf", Pages: n, PageSize: "A5"})
+		}
+		return c.Validate(Limits{})
+	}
+	for _, good := range [][]int{{2}, {1, 1}, {0}, {0, 1}, {0, 0}} { // 0: not known
+		if err := card(good...); err != nil {
+			t.Errorf("%v: %v", good, err)
+		}
+	}
+	for _, c := range []struct {
+		pages []int
+		says  string
+	}{
+		{[]int{1}, "file: card.pdf: the PDF has 1 page, and a postcard's only file has two"},
+		{[]int{3}, "the PDF has 3 pages"},
+		{[]int{1, 2}, "of a postcard's two files each has one"},
+	} {
+		if err := card(c.pages...); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%v: %v, want %s", c.pages, err, c.says)
+		}
+	}
+}
+
+func TestWhatAPersonShouldKnowOfAFile(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		channel Channel
+		file    File
+		says    string
+	}{
+		{Letter, File{Name: "a.pdf", Type: "pdf", Pages: 2, PageSize: "A4"}, ""},
+		{Letter, File{Name: "a.docx", Type: "docx"}, "a.docx: the provider converts docx files to PDF"},
+		{Postcard, File{Name: "a.pdf", Type: "pdf", Pages: 2, PageSize: "A5"}, ""},
+		{Postcard, File{Name: "a.pdf", Type: "pdf", Pages: 2, PageSize: "A4"}, "its pages are A4; the provider's example postcards are A5"},
+		{Postcard, File{Name: "a.pdf", Type: "pdf", Pages: 2}, "of differing sizes"},
+		{Postcard, File{Name: "a.pdf", Type: "pdf"}, ""}, // never looked into
+		{Letter, File{URL: "https://example.com/a.pdf"}, ""},
+		{MMS, File{Name: "a.png", Type: "png"}, ""},
+	} {
+		got := strings.Join(c.file.Warnings(c.channel), "")
+		if c.says == "" && got != "" || !strings.Contains(got, c.says) {
+			t.Errorf("%s %+v: %q, want %q", c.channel, c.file, got, c.says)
+		}
+	}
+}

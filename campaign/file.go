@@ -19,8 +19,13 @@ type File struct {
 	Name   string `json:"name,omitempty"`   // base name, for people
 	Size   int64  `json:"size,omitempty"`   // bytes
 	Type   string `json:"type,omitempty"`   // as FileType names it: pdf, jpg
-	Pages  int    `json:"pages,omitempty"`  // of a document; 0 when nobody counted them
 	URL    string `json:"url,omitempty"`    // set for a foreign file; the rest may then be empty
+	// Pages is how many pages a PDF has; 0 when it is not known: a file that the
+	// provider converts, or fetches itself.
+	Pages int `json:"pages,omitempty"`
+	// PageSize is the size that all pages of a PDF have: A4, A5, or width and
+	// height in mm; empty when they differ or are not known.
+	PageSize string `json:"page_size,omitempty"`
 }
 
 // NewFile reads a file to its end and describes it: hash, size and the type
@@ -93,6 +98,64 @@ func mmsTypes() []string { return []string{"jpg", "gif", "png", "bmp"} }
 // is, the others converted by the upload (sections 15 and 16, the newest and
 // widest list).
 func postTypes() []string { return []string{"pdf", "docx", "doc", "jpg", "gif", "png", "bmp"} }
+
+// FileTypes are the types of file, as FileType names them, that a channel can
+// have; none for SMS.
+func FileTypes(ch Channel) []string {
+	switch {
+	case ch == MMS:
+		return mmsTypes()
+	case ch.IsPost():
+		return postTypes()
+	}
+	return nil
+}
+
+// PostcardPages tells how many pages each of a postcard's files is to have, and
+// whether one with so many pages will do; 0 pages are not known, and do
+// (shared/api/semantics.md, section 10: one PDF of two pages, or two PDFs).
+func PostcardPages(files, pages int) (want int, ok bool) {
+	want = 1
+	if files == 1 {
+		want = 2
+	}
+	return want, pages == 0 || pages == want
+}
+
+// PostcardPagesText says what is wrong with the number of pages of one of a
+// postcard's files.
+func PostcardPagesText(files, pages int) string {
+	if files == 1 {
+		return fmt.Sprintf("the PDF has %s, and a postcard's only file has two, front and back: add the missing side or leave out what is too much, or give two files of one page each", pagesText(pages))
+	}
+	return fmt.Sprintf("the PDF has %s, and of a postcard's two files each has one (front, then back): make a file of each side, or give one file of two pages", pagesText(pages))
+}
+
+// Warnings are what a person should know of the file before saying yes, though
+// it can be sent. The provider's documents name no size for a postcard; their
+// example files are called a5_front.pdf and a5_back.pdf
+// (shared/api/semantics.md, section 30.7), so that another is only warned of.
+func (f *File) Warnings(ch Channel) []string {
+	switch {
+	case !ch.IsPost() || f.URL != "":
+	case f.Type != "pdf":
+		return []string{fmt.Sprintf("%s: the provider converts %s files to PDF, so that its pages are not known before; only PDF is printed exactly as it is", f.Name, f.Type)}
+	case ch == Postcard && f.Pages > 0 && f.PageSize != "A5":
+		found := "of differing sizes"
+		if f.PageSize != "" {
+			found = f.PageSize
+		}
+		return []string{fmt.Sprintf("%s: its pages are %s; the provider's example postcards are A5 (148 × 210 mm), and it does not say what becomes of others", f.Name, found)}
+	}
+	return nil
+}
+
+func pagesText(n int) string {
+	if n == 1 {
+		return "1 page"
+	}
+	return fmt.Sprintf("%d pages", n)
+}
 
 // check adds what is wrong with the file for the channel.
 func (f *File) check(field string, ch Channel, ps *Problems) {

@@ -17,13 +17,17 @@ type PlannedRecipient struct {
 }
 
 // PlannedBatch is at most MaxBatch recipients that can go in one request: they
-// share the files they are sent. A batch is either pending as a whole or, with
+// share the files they are sent, and the time zone by which they may be sent
+// them. A batch is either pending as a whole or, with
 // an empty FileKey, suppressed as a whole, so that a request is as full as it
 // can be and a suppressed batch never has anything to send.
 type PlannedBatch struct {
 	// FileKey is Content.FileKey, or with a FileColumn the File.Key of what
 	// PlanOptions.Resolve returned.
-	FileKey    string
+	FileKey string
+	// Zone is what PlanOptions.Zone returned, a name of the tz database; empty
+	// when it was not known, and in a suppressed batch.
+	Zone       string
 	Recipients []PlannedRecipient
 }
 
@@ -48,6 +52,10 @@ type PlanOptions struct {
 	// CodeNotFound, or that a file does not exist or may not be read, is the
 	// row's fault and reported with its line; any other ends the planning.
 	Resolve func(path string) (File, error)
+	// Zone finds the time zone by which a contact may be sent to, empty when it
+	// is not known; the error is the row's. Nil: it does not matter, and batches
+	// are not cut by it.
+	Zone func(*Contact) (string, error)
 }
 
 // DefaultExamples is how many rendered messages a dry run shows.
@@ -103,9 +111,9 @@ type Planner struct {
 
 	buf        renderBuffer
 	key        []byte
-	open       map[string]*group // by file key
-	order      []*group          // the same, as they were opened
-	last       *group            // the one a recipient was last put in
+	open       map[groupKey]*group
+	order      []*group // the same, as they were opened
+	last       *group   // the one a recipient was last put in
 	suppressed group
 	waiting    int             // recipients in open batches and in suppressed
 	resolved   map[string]File // by path
@@ -116,9 +124,12 @@ type Planner struct {
 
 // group is a batch being filled.
 type group struct {
-	fileKey    string
+	groupKey
 	recipients []PlannedRecipient
 }
+
+// groupKey is what the recipients of a batch have in common.
+type groupKey struct{ file, zone string }
 
 // NewPlanner returns a planner for the renderer's content.
 func NewPlanner(r *Renderer, o PlanOptions) *Planner {
@@ -128,7 +139,7 @@ func NewPlanner(r *Renderer, o PlanOptions) *Planner {
 		same:     r.content.Identity(),
 		buf:      renderBuffer{filled: make([]bool, len(r.fields))},
 		tally:    newTally(r, o.Examples),
-		open:     map[string]*group{},
+		open:     map[groupKey]*group{},
 		resolved: map[string]File{},
 	}
 }
@@ -154,7 +165,7 @@ func (p *Planner) Add(c *Contact) error {
 		return p.err
 	}
 	p.tally.sum.Total++
-	if reason, fileKey, err := p.judge(c); p.err != nil {
+	if reason, key, err := p.judge(c); p.err != nil {
 		return p.err
 	} else if err != nil {
 		p.rowError(err)
@@ -164,36 +175,42 @@ func (p *Planner) Add(c *Contact) error {
 	} else if m, err := p.r.render(c, &p.buf); err != nil {
 		p.rowError(err)
 	} else {
-		m.FileKey = fileKey
+		m.FileKey = key.file
 		p.tally.count(c, &m)
-		p.add(p.group(fileKey), PlannedRecipient{ContactID: c.ID, State: Pending, Parts: int16(m.Parts), Line: c.Line})
+		if p.o.Zone != nil {
+			p.tally.countZone(key.zone)
+		}
+		p.add(p.group(key), PlannedRecipient{ContactID: c.ID, State: Pending, Parts: int16(m.Parts), Line: c.Line})
 	}
 	return p.err
 }
 
-// judge says why the contact is suppressed, if it is, and else which file it
-// is sent. The error is the row's.
-func (p *Planner) judge(c *Contact) (reason, fileKey string, err error) {
+// judge says why the contact is suppressed, if it is, and else which batch it
+// belongs in. The error is the row's.
+func (p *Planner) judge(c *Contact) (reason string, key groupKey, err error) {
 	content := &p.r.content
 	if content.Channel.IsPhone() && c.Phone == "" || content.Channel.IsPost() && !c.Address.Complete() {
-		return ReasonNoDestination, "", nil
+		return ReasonNoDestination, key, nil
 	}
 	if p.o.OptedOut != nil && p.o.OptedOut(c) {
-		return ReasonOptedOut, "", nil
+		return ReasonOptedOut, key, nil
 	}
-	fileKey = p.r.fileKey
+	key.file = p.r.fileKey
 	if content.FileColumn != "" {
-		if fileKey, err = p.resolve(c); err != nil || p.err != nil {
-			return "", "", err
+		if key.file, err = p.resolve(c); err != nil || p.err != nil {
+			return "", key, err
 		}
 	}
 	if p.o.Seen != nil {
-		p.key = p.same.AppendKey(p.key[:0], c, fileKey)
+		p.key = p.same.AppendKey(p.key[:0], c, key.file)
 		if !p.o.Seen.AddBytes(p.key) {
-			return ReasonDuplicate, "", nil
+			return ReasonDuplicate, key, nil
 		}
 	}
-	return "", fileKey, nil
+	if p.o.Zone != nil {
+		key.zone, err = p.o.Zone(c)
+	}
+	return "", key, err
 }
 
 // resolve finds the key of the contact's own file. The error is the row's; any
@@ -245,15 +262,15 @@ func (p *Planner) rowError(err error) {
 	}
 }
 
-// group returns the open batch for a file.
-func (p *Planner) group(fileKey string) *group {
-	if p.last != nil && p.last.fileKey == fileKey {
+// group returns the open batch for a file and a zone.
+func (p *Planner) group(key groupKey) *group {
+	if p.last != nil && p.last.groupKey == key {
 		return p.last
 	}
-	g := p.open[fileKey]
+	g := p.open[key]
 	if g == nil {
-		g = &group{fileKey: strings.Clone(fileKey)}
-		p.open[g.fileKey] = g
+		g = &group{groupKey: groupKey{strings.Clone(key.file), strings.Clone(key.zone)}}
+		p.open[g.groupKey] = g
 		p.order = append(p.order, g)
 	}
 	p.last = g
@@ -291,7 +308,7 @@ func (p *Planner) emit(g *group) {
 	if len(g.recipients) == 0 || p.err != nil {
 		return
 	}
-	b := PlannedBatch{FileKey: g.fileKey, Recipients: g.recipients}
+	b := PlannedBatch{FileKey: g.file, Zone: g.zone, Recipients: g.recipients}
 	if b.Sendable() {
 		p.tally.sum.Batches++
 	}

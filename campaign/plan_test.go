@@ -23,7 +23,7 @@ func plan(t testing.TB, c Content, limits Limits, o PlanOptions, contacts []Cont
 	var batches []PlannedBatch
 	emit := o.Emit
 	o.Emit = func(b PlannedBatch) error {
-		batches = append(batches, PlannedBatch{b.FileKey, slices.Clone(b.Recipients)})
+		batches = append(batches, PlannedBatch{b.FileKey, b.Zone, slices.Clone(b.Recipients)})
 		if emit != nil {
 			return emit(b)
 		}
@@ -96,8 +96,8 @@ func TestThoseWhoAreNotSentToAreSuppressedWithTheReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []PlannedBatch{
-		{"", []PlannedRecipient{{ContactID: 0, Parts: 1, Line: 1}, {ContactID: 1, Parts: 1, Line: 2}}},
-		{"", []PlannedRecipient{
+		{"", "", []PlannedRecipient{{ContactID: 0, Parts: 1, Line: 1}, {ContactID: 1, Parts: 1, Line: 2}}},
+		{"", "", []PlannedRecipient{
 			{ContactID: 2, State: Suppressed, Reason: ReasonNoDestination, Line: 3},
 			{ContactID: 3, State: Suppressed, Reason: ReasonDuplicate, Line: 4},
 			{ContactID: 4, State: Suppressed, Reason: ReasonOptedOut, Line: 5},

@@ -32,7 +32,10 @@ type PlanSummary struct {
 	Longest  Extent `json:"longest,omitzero"`  // the message of the most
 
 	ByCountry map[string]int `json:"by_country,omitempty"` // ISO 3166-1 alpha-2 -> messages; "" where unknown
-	Examples  []Message      `json:"examples,omitempty"`
+	// Zones are the messages by the time zone their batch was cut for, "" where
+	// it is not known; nil when batches were not cut by zone.
+	Zones    map[string]int `json:"zones,omitempty"`
+	Examples []Message      `json:"examples,omitempty"`
 	// Warnings are what a person should read before saying yes.
 	Warnings []string `json:"warnings,omitempty"`
 
@@ -115,6 +118,18 @@ func (t *tally) count(c *Contact, m *rendered) {
 		example.Body, example.Subject = strings.Clone(m.Body), strings.Clone(m.Subject)
 		t.sum.Examples = append(t.sum.Examples, example)
 	}
+}
+
+// countZone counts a message for the time zone its batch is cut for.
+func (t *tally) countZone(zone string) {
+	if t.sum.Zones == nil {
+		t.sum.Zones = map[string]int{}
+	}
+	if n, known := t.sum.Zones[zone]; known {
+		t.sum.Zones[zone] = n + 1
+		return
+	}
+	t.sum.Zones[strings.Clone(zone)] = 1
 }
 
 // countCountry counts in a short list in which what is hit moves up: audiences
@@ -216,6 +231,9 @@ func (t *tally) warn(filled []bool) {
 	}
 	if content.Channel.IsPhone() && !content.SenderTakesReplies() && asksForStop(content.Body) {
 		warn("the text speaks of STOP, and a sender that is a name cannot be answered: send from a number, or give another way out")
+	}
+	for i := range content.Files {
+		s.Warnings = append(s.Warnings, content.Files[i].Warnings(content.Channel)...)
 	}
 }
 

@@ -71,3 +71,26 @@ func readSecretFile(path string) (string, error) {
 	}
 	return s, nil
 }
+
+// ReadSecret returns a secret that somebody else's definition names: the
+// variable of an environment of NAME=VALUE lines, or the file that NAME_FILE
+// leads to, as for Postrider's own.
+func ReadSecret(env []string, name string) (Secret, error) {
+	vars := environment(env)
+	value, file := strings.TrimSpace(vars[name]), vars[name+"_FILE"]
+	switch {
+	case value != "" && file != "":
+		return Secret{}, errors.New(name + " and " + name + "_FILE are both set: keep one")
+	case value != "":
+		return NewSecret(value), nil
+	case file != "":
+		return ReadSecretFile(file)
+	}
+	return Secret{}, errors.New(name + " is not set: set it, or " + name + "_FILE to a file that holds the secret")
+}
+
+// ReadSecretFile returns the secret that a file holds.
+func ReadSecretFile(path string) (Secret, error) {
+	s, err := readSecretFile(path)
+	return NewSecret(s), err
+}

@@ -6,6 +6,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -64,5 +66,31 @@ func TestASecretShowsNowhere(t *testing.T) {
 	}
 	if s.Reveal() != "hush" || !s.IsSet() || (Secret{}).IsSet() || !s.Equal(NewSecret("hush")) || s.Equal(NewSecret("x")) {
 		t.Error("a secret does not keep what it hides")
+	}
+}
+
+func TestASecretOfSomebodyElseIsReadFromItsVariableOrItsFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env        []string
+		want, fail string
+	}{
+		{[]string{"ALARM=quiet"}, "quiet", ""},
+		{[]string{"ALARM_FILE=" + file}, "hush", ""},
+		{[]string{"ALARM=quiet", "ALARM_FILE=" + file}, "", "are both set"},
+		{[]string{"ALARMS=quiet"}, "", "ALARM is not set"},
+		{[]string{"ALARM_FILE=" + file + "x"}, "", "cannot be read"},
+	} {
+		got, err := ReadSecret(c.env, "ALARM")
+		if c.fail == "" && (err != nil || got.Reveal() != c.want) {
+			t.Errorf("%v: %q, %v", c.env, got.Reveal(), err)
+		}
+		if c.fail != "" && (err == nil || !strings.Contains(err.Error(), c.fail)) {
+			t.Errorf("%v: %v, want %q", c.env, err, c.fail)
+		}
 	}
 }

@@ -36,6 +36,10 @@ var newCountries = sync.OnceValue(func() *countries {
 	return c
 })
 
+// CountryCode understands what stands in a column of countries: a code of two
+// or three letters, or an English name. It returns the ISO 3166-1 alpha-2 code.
+func CountryCode(text string) (code string, ok bool) { return newCountries().code(text) }
+
 func (c *countries) code(text string) (code string, ok bool) {
 	if code, ok = c.codes[text]; ok {
 		return code, true

@@ -42,9 +42,12 @@ type Dispatcher struct {
 // come start, attempts that nobody answers for become unknown, batches that
 // nobody holds are dispatched. It returns how many batches it dispatched.
 func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
-	started, err := d.Ledger.StartDue(ctx)
+	started, late, err := d.Ledger.StartDue(ctx)
 	for _, id := range started {
 		d.Log.Info("a scheduled campaign starts", "campaign", id)
+	}
+	for _, id := range late {
+		d.Log.Error("a scheduled campaign is too late to start by itself, and is paused", "campaign", id)
 	}
 	if err != nil {
 		return 0, err

@@ -39,6 +39,7 @@ type Order struct {
 	ReturnAddress    int64
 
 	At     string // RFC 3339; empty: as soon as approved
+	Timing TimingFlags
 	Budget string // empty: no cap
 	Again  bool   // although the same was sent, or is being sent, already
 
@@ -67,6 +68,7 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.TemplateUsed, "template-used", false, "the file follows the provider's template and bears the address itself (letter)")
 	f.Int64Var(&o.ReturnAddress, "return-address", 0, "id of a return address, as postrider address ls shows it (letter, postcard)")
 	f.StringVar(&o.At, "at", "", "start at this hour, such as 2026-12-01T09:00:00+11:00")
+	o.Timing.AddFlags(f)
 	f.StringVar(&o.Budget, "budget", "", "never spend more than this, such as 250.00")
 	f.BoolVar(&o.Again, "again", false, "send although the same was sent, or is being sent, already")
 }
@@ -200,6 +202,7 @@ type terms struct {
 	channel campaign.Channel
 	budget  *campaign.Micros
 	startAt time.Time // in the zone it was written in
+	timing  campaign.Timing
 }
 
 // check finds every mistake that can be found without the database and the
@@ -235,9 +238,12 @@ func (o *Order) check(now time.Time) (*terms, error) {
 		t.budget = &b
 	}
 	if o.At != "" {
-		if t.startAt, err = parseAt(o.At, now); err != nil {
+		if t.startAt, err = ParseAt(o.At, now); err != nil {
 			return nil, o.errorf("at", ": %w", err)
 		}
+	}
+	if t.timing, err = o.timing(); err != nil {
+		return nil, err
 	}
 	if strings.HasPrefix(o.To, "list:") && o.Country != "" {
 		return nil, o.errorf("country", " means nothing with a stored list: its numbers were read when it was imported")
@@ -245,8 +251,25 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	return t, nil
 }
 
-// parseAt reads when a campaign starts.
-func parseAt(s string, now time.Time) (time.Time, error) {
+// timing is when messages may leave.
+func (o *Order) timing() (campaign.Timing, error) {
+	if o.At == "" && o.Timing.HasLate() {
+		flag := "if-late"
+		if o.Timing.IfLate == "" {
+			flag = "late-limit"
+		}
+		return campaign.Timing{}, o.errorf(flag, " means nothing without --at: a campaign that starts at once is never late")
+	}
+	t, err := o.Timing.Change(campaign.Timing{})
+	var te *TimingError
+	if errors.As(err, &te) {
+		return t, o.errorf(te.Flag, ": %w", te.Err)
+	}
+	return t, err
+}
+
+// ParseAt reads when a campaign starts.
+func ParseAt(s string, now time.Time) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	switch {
 	case err != nil:

@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/document"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -52,8 +55,11 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 		Examples: campaign.DefaultExamples,
 		OptedOut: func(k *campaign.Contact) bool { return c.Channel.IsPhone() && optedOut[k.Phone] },
 		Resolve: func(path string) (campaign.File, error) {
-			return storeFile(ctx, l, o.FileDir, path)
+			return storeFile(ctx, l, c.Channel, o.FileDir, path)
 		},
+	}
+	if c.Timing.Window != nil && c.Timing.ByRecipient {
+		opts.Zone = new(campaign.ZoneFinder).Zone
 	}
 	if !o.Unique {
 		opts.Seen = campaign.NewSeen()
@@ -131,17 +137,16 @@ func eachContact(ctx context.Context, l *ledger.Ledger, list int64, fn func(*cam
 	return g.Wait()
 }
 
-// maxFile bounds what is read into memory for one file of post.
-const maxFile = 20 << 20
-
-// ReadFile reads a file that is to be sent and stores it in the ledger. The
-// path may be that of a foreign file, http:// or https://, which the provider
-// fetches itself.
-func ReadFile(ctx context.Context, l *ledger.Ledger, path string) (campaign.File, error) {
-	return storeFile(ctx, l, "", path)
+// ReadFile reads a file that is to be sent on a channel, looks into it and
+// stores it in the ledger. What cannot be sent is a *document.Fault, or another
+// error with CodeInvalid or CodeNotFound. The path may be that of a foreign
+// file, http:// or https://, which the provider fetches itself and nobody looks
+// into.
+func ReadFile(ctx context.Context, l *ledger.Ledger, ch campaign.Channel, path string) (campaign.File, error) {
+	return storeFile(ctx, l, ch, "", path)
 }
 
-func storeFile(ctx context.Context, l *ledger.Ledger, dir, path string) (campaign.File, error) {
+func storeFile(ctx context.Context, l *ledger.Ledger, ch campaign.Channel, dir, path string) (campaign.File, error) {
 	if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
 		return campaign.File{URL: path, Name: filepath.Base(path)}, nil
 	}
@@ -159,17 +164,29 @@ func storeFile(ctx context.Context, l *ledger.Ledger, dir, path string) (campaig
 	switch {
 	case info.IsDir():
 		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is a folder, not a file", filepath.Base(path))
-	case info.Size() == 0:
-		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is empty", filepath.Base(path))
-	case info.Size() > maxFile:
-		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is larger than %d MB, the most that is sent", filepath.Base(path), maxFile>>20)
+	case info.Size() > document.MaxSize:
+		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is larger than %d MB, the most that is sent", filepath.Base(path), document.MaxSize>>20)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return campaign.File{}, err
 	}
-	head := content[:min(len(content), 512)]
-	return l.StoreFile(ctx, filepath.Base(path), campaign.FileType(path, head), content)
+	sum := sha256.Sum256(content)
+	known, stored, err := l.FindFile(ctx, hex.EncodeToString(sum[:]))
+	if err != nil {
+		return campaign.File{}, err
+	}
+	// Nobody looks twice into a PDF that was found good for this. What stands in
+	// the ledger can only spare the look: a bad file's fault is told anew.
+	if stored && known.Pages > 0 && (ch != campaign.Letter || known.PageSize == document.LetterSize) {
+		known.Name = filepath.Base(path)
+		return known, nil
+	}
+	checked, err := document.Check(ch, path, content)
+	if err != nil {
+		return campaign.File{}, err
+	}
+	return l.StoreChecked(ctx, checked.File(path), content)
 }
 
 // KeepPlanning shows the ledger that somebody still works on a campaign that

@@ -80,10 +80,15 @@ type Preparation struct {
 	Content  campaign.Content
 	Audience *Audience
 	StartAt  time.Time // in the zone of the order; zero: as soon as approved
+	Timing   campaign.Timing
 	Budget   *campaign.Micros
 
 	Campaign *ledger.Campaign // once drafted
 	Quote    Quote            // once priced
+
+	// Replaces is a campaign that has not started, and whose place this one is to
+	// take; 0: none.
+	Replaces int64
 
 	p       *Preparer
 	stop    func() // ends KeepPlanning
@@ -104,7 +109,7 @@ func (p *Preparer) Prepare(ctx context.Context, o *Order) (*Preparation, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Budget: t.budget, Content: o.content(t.channel)}
+	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Timing: t.timing, Budget: t.budget, Content: o.content(t.channel)}
 	if r.Account, err = p.Provider.Account(ctx); err != nil {
 		return nil, Explain(err)
 	}
@@ -150,7 +155,7 @@ func (r *Preparation) readFiles(ctx context.Context) error {
 		if !strings.Contains(path, "://") {
 			path = r.p.path(path)
 		}
-		f, err := ReadFile(ctx, r.p.Ledger, path)
+		f, err := ReadFile(ctx, r.p.Ledger, r.Content.Channel, path)
 		switch code := campaign.ErrorCode(err); {
 		case err != nil && (code == campaign.CodeNotFound || code == campaign.CodeInvalid):
 			return f, o.errorf(flag, ": %w", err)
@@ -217,13 +222,13 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 	digest := digest(r.Audience.List, &r.Content, r.Identity)
 	again := r.Order.Again || rehearsal
 	if !again {
-		if err := r.p.refuseSimilar(ctx, digest); err != nil {
+		if err := r.p.refuseSimilar(ctx, digest, r.Replaces); err != nil {
 			return err
 		}
 	}
 	c, err := r.p.Ledger.CreateCampaign(ctx, ledger.NewCampaign{
 		Name: r.Order.Name, Content: r.Content, ListID: r.Audience.List.ID, Digest: digest, Provider: r.Identity,
-		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Budget: r.Budget, Actor: r.p.Actor, Again: again,
+		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Timing: r.Timing, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
 	})
 	if err != nil {
 		return err
@@ -287,9 +292,13 @@ func (r *Preparation) Approve(ctx context.Context) error {
 }
 
 // Keep leaves the draft, or the quoted campaign, until somebody starts or
-// cancels it.
-func (r *Preparation) Keep(ctx context.Context) error {
-	err := r.p.Ledger.KeepDraft(ctx, r.Campaign.ID)
+// cancels it. It takes the place of the one that it replaces.
+func (r *Preparation) Keep(ctx context.Context) (err error) {
+	if r.Replaces != 0 {
+		err = r.p.Ledger.ReplaceCampaign(ctx, r.Replaces, r.Campaign.ID, r.p.Actor)
+	} else {
+		err = r.p.Ledger.KeepDraft(ctx, r.Campaign.ID)
+	}
 	if err == nil {
 		r.settle()
 	}
@@ -376,14 +385,14 @@ func knowsFields(c *campaign.Content, limits campaign.Limits, list *ledger.List)
 // refuseSimilar refuses a second campaign of the same. One that has not started
 // may be what an interrupted preparation left behind: then it is waited for
 // until it shows life or is discarded.
-func (p *Preparer) refuseSimilar(ctx context.Context, digest string) error {
+func (p *Preparer) refuseSimilar(ctx context.Context, digest string, replaces int64) error {
 	said := false
 	for tries := 0; ; tries++ {
 		now, err := p.Ledger.Now(ctx)
 		if err != nil {
 			return err
 		}
-		same, err := p.Ledger.SimilarCampaign(ctx, digest, now.Add(-ledger.GuardTime))
+		same, err := p.Ledger.SimilarCampaign(ctx, digest, replaces, now.Add(-ledger.GuardTime))
 		if err != nil || same == nil {
 			return err
 		}

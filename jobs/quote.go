@@ -60,8 +60,9 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 		return Quote{}, err
 	}
 	q := &quoter{l: l, p: p, c: c, r: r, o: o, tally: campaign.NewQuoteTally(), currency: c.Currency}
+	q.pages = countedPages(ctx, l, &c.Content)
 	if !o.Exact && (c.Channel.IsPost() || c.Plan.Sendable > ExactUpTo) {
-		q.classes = newClasses(c)
+		q.classes = newClasses(q.pages)
 		if err := q.survey(ctx); err != nil {
 			return Quote{}, fmt.Errorf("pricing: %w", firstReal(err))
 		}
@@ -108,6 +109,7 @@ type quoter struct {
 	r *campaign.Renderer
 	o QuoteOptions
 
+	pages   func(fileKey string) int
 	classes *classes // nil: every message is priced
 	dearest dearest
 	uploads int
@@ -423,7 +425,7 @@ func (q *quoter) quote(ctx context.Context) (Quote, error) {
 // describeFile tells what is known of a file, or a pair of them, by its key.
 func (q *quoter) describeFile(key string) campaign.FileQuote {
 	c := &q.c.Content
-	f := campaign.FileQuote{Pages: pagesOf(c, key)}
+	f := campaign.FileQuote{Pages: q.pages(key)}
 	if c.Channel == campaign.Letter {
 		f.Colour, f.Duplex, f.Priority, f.TemplateUsed = c.Colour, c.Duplex, c.Priority, c.TemplateUsed
 	}
@@ -447,20 +449,35 @@ func contentFiles(c *campaign.Content) []campaign.File {
 	return c.Files
 }
 
-// pagesOf is how many pages the file, or the pair of files, of that key has; 0
-// when nobody has counted them.
-func pagesOf(c *campaign.Content, key string) int {
-	if c.FileColumn != "" || c.Channel.IsPhone() || key != c.FileKey() {
-		return 0
-	}
-	n := 0
-	for _, f := range c.Files {
-		if f.Pages == 0 {
-			return 0
+// countedPages makes a function that says how many pages the file, or the pair
+// of files, of a key has; 0 when nobody has counted them. Only where each
+// recipient has a file of its own is the ledger asked, once for each.
+func countedPages(ctx context.Context, l *ledger.Ledger, c *campaign.Content) func(key string) int {
+	switch {
+	case c.Channel.IsPhone():
+		return func(string) int { return 0 }
+	case c.FileColumn == "":
+		n := 0
+		for _, f := range c.Files {
+			if f.Pages == 0 {
+				return func(string) int { return 0 }
+			}
+			n += f.Pages
 		}
-		n += f.Pages
+		return func(string) int { return n }
 	}
-	return n
+	known := map[string]int{}
+	return func(key string) int {
+		n, asked := known[key]
+		if !asked {
+			// A file that cannot be read is one whose pages nobody has counted.
+			if f, stored, err := l.FindFile(ctx, key); err == nil && stored {
+				n = f.Pages
+			}
+			known[key] = n
+		}
+		return n
+	}
 }
 
 // dearest is the highest price of a message in a quote. It is what is set

@@ -56,7 +56,7 @@ type kind struct {
 // classes is an audience sorted by what its prices can depend on. It holds 16
 // bytes a message at the worst, where no two neighbours are alike.
 type classes struct {
-	content  *campaign.Content
+	pages    func(fileKey string) int
 	messages int
 	all      []*class
 	index    map[classKey]int32
@@ -92,8 +92,8 @@ type sampleRequest struct {
 	kinds    []*kind // of each message
 }
 
-func newClasses(c *ledger.Campaign) *classes {
-	return &classes{content: &c.Content, index: map[classKey]int32{}, kinds: map[likeness]*kind{}, fileOf: map[int]string{}}
+func newClasses(pages func(fileKey string) int) *classes {
+	return &classes{pages: pages, index: map[classKey]int32{}, kinds: map[likeness]*kind{}, fileOf: map[int]string{}}
 }
 
 // survey renders every message and sorts them by class, while the plan is read
@@ -154,7 +154,7 @@ func (s *classes) sort(recipient int64, country, file string, m *campaign.Messag
 	like := likeness{country: country, parts: m.Parts, unicode: m.Unicode, file: file}
 	if m.To != "" {
 		like.prefix = m.To[:min(3, len(m.To))]
-	} else if like.pages = pagesOf(s.content, file); like.pages > 0 {
+	} else if like.pages = s.pages(file); like.pages > 0 {
 		like.file = ""
 	}
 	key := classKey{like, file}
@@ -250,8 +250,13 @@ func (s *classes) choose(ledgerID string) {
 	}
 	files := map[string][]*open{}
 	for _, k := range s.order {
+		asked := map[string]bool{} // a second letter to one address would be the same question
 		for _, x := range k.samples.take() {
 			to := destination(&x.message)
+			if asked[to] {
+				continue
+			}
+			asked[to] = true
 			i := slices.IndexFunc(files[k.file], func(o *open) bool {
 				return len(s.requests[o.request].messages) < campaign.MaxBatch && !o.to[to]
 			})

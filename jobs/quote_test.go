@@ -12,6 +12,7 @@ import (
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/specimen"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 )
@@ -274,12 +275,11 @@ func address(i int) campaign.Address {
 	return a
 }
 
-func TestPersonalLettersAreAskedForOncePerFileAsLongAsNobodyCountsPages(t *testing.T) {
+func TestPersonalLettersAreAskedForOncePerNumberOfPages(t *testing.T) {
 	r := newRig(t, setup{})
 	dir := t.TempDir()
 	for i, pages := range []int{1, 2, 2} {
-		doc := strings.Replace(pdf, "/Count 2", fmt.Sprintf("/Count %d", pages), 1) + fmt.Sprintf("%% %d\n", i)
-		r.ok(os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.pdf", i)), []byte(doc), 0o600))
+		r.ok(os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.pdf", i)), specimen.Letter(fmt.Sprint("letter ", i), pages), 0o600))
 	}
 	content := r.content(campaign.Letter)
 	content.Files, content.FileColumn = nil, "pdf"
@@ -291,7 +291,7 @@ func TestPersonalLettersAreAskedForOncePerFileAsLongAsNobodyCountsPages(t *testi
 	var effort jobs.QuoteEffort
 	q, err := r.price(c, jobs.QuoteOptions{Actor: "test", Announce: func(e jobs.QuoteEffort) { effort = e }})
 	r.ok(err)
-	r.equal(effort, jobs.QuoteEffort{ByClass: true, Calls: 3, Uploads: 3})
+	r.equal(effort, jobs.QuoteEffort{ByClass: true, Calls: 2, Uploads: 2})
 	exact, err := r.price(c, jobs.QuoteOptions{Actor: "test", Exact: true, Announce: func(e jobs.QuoteEffort) { effort = e }})
 	r.ok(err)
 	r.equal(effort, jobs.QuoteEffort{Calls: 3, Uploads: 3})

@@ -49,7 +49,7 @@ type Sender struct {
 }
 
 // postWithin is how long after the commit of its attempt a post must begin.
-const postWithin = time.Second
+const postWithin = ledger.PostWithin
 
 // outgoing is one message of a batch on its way.
 type outgoing struct {
@@ -316,12 +316,13 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 	// The ledger's deadline counts from within the transaction, so that one
 	// counted from before it is never later, however long this process sleeps
 	// before it learns of the commit.
-	deadline := time.Now().Add(postWithin + s.httpTimeout())
+	began := time.Now()
+	deadline := began.Add(postWithin + s.httpTimeout())
 	a, err := s.Ledger.BeginAttempt(begin, claim, ledger.Begin{Within: postWithin + s.httpTimeout(), Members: members})
 	switch {
 	case err == nil:
 	case errors.Is(err, ledger.ErrLostLease), errors.Is(err, ledger.ErrNotSending), errors.Is(err, ledger.ErrBudget),
-		errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrStopped), errors.Is(err, ledger.ErrNobody):
+		errors.Is(err, ledger.ErrWindow), errors.Is(err, ledger.ErrProbing), errors.Is(err, ledger.ErrStopped), errors.Is(err, ledger.ErrNobody):
 		return nil // it is on record
 	case errors.Is(err, ledger.ErrQuarantined), errors.Is(err, ledger.ErrFormerID):
 		log.Error("a batch is held back", "error", err)
@@ -349,6 +350,10 @@ func (s *Sender) attempt(ctx context.Context, held *holding, claim *ledger.Claim
 		// Round drops the monotonic reading: a machine that slept counts too.
 		if late := max(time.Since(committed), time.Since(committed.Round(0))); late > postWithin {
 			return fmt.Errorf("the worker was held up for %s after it had recorded the attempt", late.Round(time.Millisecond))
+		}
+		// Counted from before the transaction, so that its commit may take its time.
+		if a.OpenFor > 0 && max(time.Since(began), time.Since(began.Round(0))) >= a.OpenFor {
+			return ledger.ErrWindow
 		}
 		if held.lost.Load() {
 			return ledger.ErrLostLease

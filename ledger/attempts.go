@@ -41,6 +41,9 @@ type Attempt struct {
 	Members  []int64
 	Deadline time.Time // by the database's clock: nothing is written to the wire later
 	Reserved campaign.Micros
+	// OpenFor is how long after the beginning of BeginAttempt the campaign's send
+	// window is surely open; 0: without end.
+	OpenFor time.Duration
 
 	claim *Claim
 	whole bool // carries every pending recipient of its batch
@@ -69,10 +72,13 @@ var (
 	ErrStopped = errors.New("resends on the channel are stopped")
 	// ErrNobody: every recipient has opted out meanwhile.
 	ErrNobody = errors.New("nobody is left in the batch")
+	// ErrWindow: the send window is closed, or closes within PostWithin; the batch
+	// is due when it opens.
+	ErrWindow = errors.New("the send window is closed")
 )
 
 // BeginAttempt is the one transaction before a post: it locks the campaign,
-// reads state, suppression list and fence again, reserves the spend and writes
+// reads state, send window, suppression list and fence again, reserves the spend and writes
 // the attempt with the recipients it really carries and its deadline.
 // Recipients who have opted out meanwhile are suppressed and missing from the
 // attempt's Members.
@@ -94,9 +100,11 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		var (
 			fence, until, attempts int64
 			id, quarantine         string
+			zone, timing           string
 		)
-		err = tx.exec.QueryRowContext(ctx, `SELECT fence, lease_until, attempts, (SELECT id FROM ledger), (SELECT quarantine FROM ledger)
-			FROM batches WHERE id = $1 AND state = 0`+l.store.forUpdate(), cl.Batch).Scan(&fence, &until, &attempts, &id, &quarantine)
+		err = tx.exec.QueryRowContext(ctx, `SELECT fence, lease_until, attempts, (SELECT id FROM ledger), (SELECT quarantine FROM ledger),
+			zone, (SELECT timing FROM campaigns c WHERE c.id = batches.campaign_id)
+			FROM batches WHERE id = $1 AND state = 0`+l.store.forUpdate(), cl.Batch).Scan(&fence, &until, &attempts, &id, &quarantine, &zone, &timing)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && (fence != cl.Fence || until < now) {
 			return ErrLostLease
 		}
@@ -109,6 +117,14 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		if state != campaign.Sending {
 			refused = ErrNotSending
 			return giveBack(ctx, tx, cl, now)
+		}
+		window, err := readLeaving(timing, zone, now)
+		if err != nil {
+			return fmt.Errorf("campaign %d: %w", cl.Campaign.ID, err)
+		}
+		if !window.open {
+			refused = ErrWindow
+			return giveBack(ctx, tx, cl, window.next)
 		}
 		if refused, err = l.heldBack(ctx, tx, cl); err != nil {
 			return err
@@ -149,7 +165,7 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 		}
 		a = &Attempt{
 			Batch: cl.Batch, Campaign: cl.Campaign.ID, Number: int(attempts) + 1, Members: members, Reserved: reserve,
-			Deadline: fromMillis(now + b.Within.Milliseconds()), claim: cl, whole: len(members) == len(b.Members) && len(b.Members) == len(cl.Recipients),
+			Deadline: fromMillis(now + b.Within.Milliseconds()), OpenFor: window.left, claim: cl, whole: len(members) == len(b.Members) && len(b.Members) == len(cl.Recipients),
 		}
 		err = tx.exec.QueryRowContext(ctx, `
 			INSERT INTO attempts (campaign_id, batch_id, channel, number, fence, worker, provider_url, provider_user, state, size, members, reserved, started_at, deadline)

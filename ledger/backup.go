@@ -138,12 +138,18 @@ type Existing struct {
 	Campaigns int
 	Lists     int
 	OptOuts   int
+	Schedules int
 }
 
 // Empty reports whether nothing would be lost with it.
-func (e Existing) Empty() bool { return e.Campaigns == 0 && e.Lists == 0 && e.OptOuts == 0 }
+func (e Existing) Empty() bool {
+	return e.Campaigns == 0 && e.Lists == 0 && e.OptOuts == 0 && e.Schedules == 0
+}
 
 func (e Existing) String() string {
+	if e.Schedules > 0 {
+		return fmt.Sprintf("%d campaigns, %d lists, %d opt-outs and %d schedules", e.Campaigns, e.Lists, e.OptOuts, e.Schedules)
+	}
 	return fmt.Sprintf("%d campaigns, %d lists and %d opt-outs", e.Campaigns, e.Lists, e.OptOuts)
 }
 
@@ -156,10 +162,21 @@ func Inspect(ctx context.Context, target string) (Existing, error) {
 	return inspectSQLite(ctx, sqlitePath(target))
 }
 
+// schedulesMigration is the migration that made the table of schedules.
+const schedulesMigration = 7
+
 func countContents(ctx context.Context, q execer) (Existing, error) {
 	e := Existing{There: true}
 	err := q.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM campaigns), (SELECT count(*) FROM lists), (SELECT count(*) FROM opt_outs)`).
 		Scan(&e.Campaigns, &e.Lists, &e.OptOuts)
+	if err != nil {
+		return e, fmt.Errorf("reading what the ledger holds: %w", err)
+	}
+	var knows int // a ledger that nobody has opened since has no schedules yet
+	err = q.QueryRowContext(ctx, `SELECT count(*) FROM `+versionTable+` WHERE version_id = $1`, schedulesMigration).Scan(&knows)
+	if err == nil && knows > 0 {
+		err = q.QueryRowContext(ctx, `SELECT count(*) FROM schedules`).Scan(&e.Schedules)
+	}
 	if err != nil {
 		return e, fmt.Errorf("reading what the ledger holds: %w", err)
 	}

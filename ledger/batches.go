@@ -40,13 +40,19 @@ type DueQuery struct {
 
 // Due raises the dispatch number of batches that are due and that nobody
 // holds, and returns them. It asks nobody but the ledger: what Redis holds
-// does not matter. In quarantine nothing is due, and ErrFormerID says that this
+// does not matter. Batches whose send window is closed become due when it opens.
+// In quarantine nothing is due, and ErrFormerID says that this
 // process would put batches into queues where nobody looks any more.
 func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 	// Most beats find nothing: look before writing.
+	at, err := l.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var ready bool
-	err := l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches b JOIN campaigns c ON c.id = b.campaign_id
-		WHERE b.channel = $1 AND b.state = 0 AND c.state = 'sending' AND (SELECT quarantine FROM ledger) = '')`, string(q.Channel)).Scan(&ready)
+	err = l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches b JOIN campaigns c ON c.id = b.campaign_id
+		WHERE b.channel = $1 AND b.state = 0 AND b.due_at <= $2 AND c.state = 'sending' AND (SELECT quarantine FROM ledger) = '')`,
+		string(q.Channel), at.UnixMilli()).Scan(&ready)
 	if err != nil {
 		return nil, fmt.Errorf("looking for batches that are due: %w", err)
 	}
@@ -79,35 +85,81 @@ func (l *Ledger) Due(ctx context.Context, q DueQuery) ([]Dispatch, error) {
 		if waiting >= q.Window {
 			return nil
 		}
-		lock := l.store.forUpdate()
-		if lock != "" {
-			lock = " FOR UPDATE OF b SKIP LOCKED"
+		type standing struct {
+			campaign int64
+			zone     string
 		}
-		rows, err := tx.exec.QueryContext(ctx, `SELECT b.id FROM batches b JOIN campaigns c ON c.id = b.campaign_id
-			WHERE b.channel = $1 AND b.state = 0 AND b.due_at <= $2 AND b.lease_until <= $2 AND b.dispatched_at <= $3
-			  AND c.state = 'sending'
-			  AND (b.resend = 0 OR NOT EXISTS (SELECT 1 FROM channels h WHERE h.provider_url = c.provider_url
-			       AND h.provider_user = c.provider_user AND h.channel = b.channel AND h.stopped <> ''))
-			ORDER BY b.campaign_id, b.id LIMIT $4`+lock,
-			string(q.Channel), now, now-q.Again.Milliseconds(), q.Window-waiting)
-		if err != nil {
-			return fmt.Errorf("looking for batches that are due: %w", err)
-		}
-		ids, err := scanIDs(rows)
-		if err != nil {
-			return fmt.Errorf("looking for batches that are due: %w", err)
-		}
-		for _, id := range ids {
-			d := Dispatch{Batch: id, Channel: q.Channel}
-			err := tx.exec.QueryRowContext(ctx, `UPDATE batches SET dispatch = dispatch + 1, dispatched_at = $1 WHERE id = $2 RETURNING dispatch`, now, id).Scan(&d.Number)
+		closed := map[standing]bool{}
+		for waiting+len(due) < q.Window {
+			found, err := l.dueNow(ctx, tx, q, now, q.Window-waiting-len(due))
 			if err != nil {
-				return fmt.Errorf("dispatching batch %d: %w", id, err)
+				return err
 			}
-			due = append(due, d)
+			putOff := false
+			for _, b := range found {
+				if closed[standing{b.campaign, b.zone}] {
+					continue
+				}
+				// What cannot be read is told by the worker that has the batch.
+				if may, err := readLeaving(b.timing, b.zone, now); err == nil && !may.open {
+					if err := l.putOff(ctx, tx, b.campaign, b.zone, now, may.next); err != nil {
+						return err
+					}
+					closed[standing{b.campaign, b.zone}], putOff = true, true
+					continue
+				}
+				d := Dispatch{Batch: b.id, Channel: q.Channel}
+				err := tx.exec.QueryRowContext(ctx, `UPDATE batches SET dispatch = dispatch + 1, dispatched_at = $1 WHERE id = $2 RETURNING dispatch`, now, b.id).Scan(&d.Number)
+				if err != nil {
+					return fmt.Errorf("dispatching batch %d: %w", b.id, err)
+				}
+				due = append(due, d)
+			}
+			if !putOff {
+				break // else others have come into their place
+			}
 		}
 		return nil
 	})
 	return due, err
+}
+
+// dueBatch is a batch that is due unless its send window is closed.
+type dueBatch struct {
+	id, campaign int64
+	zone, timing string
+}
+
+// dueNow finds and locks batches that are due and that nobody holds, so many at
+// most.
+func (l *Ledger) dueNow(ctx context.Context, tx *tx, q DueQuery, now int64, most int) ([]dueBatch, error) {
+	lock := l.store.forUpdate()
+	if lock != "" {
+		lock = " FOR UPDATE OF b SKIP LOCKED"
+	}
+	rows, err := tx.exec.QueryContext(ctx, `SELECT b.id, b.campaign_id, b.zone, c.timing FROM batches b JOIN campaigns c ON c.id = b.campaign_id
+		WHERE b.channel = $1 AND b.state = 0 AND b.due_at <= $2 AND b.lease_until <= $2 AND b.dispatched_at <= $3
+		  AND c.state = 'sending'
+		  AND (b.resend = 0 OR NOT EXISTS (SELECT 1 FROM channels h WHERE h.provider_url = c.provider_url
+		       AND h.provider_user = c.provider_user AND h.channel = b.channel AND h.stopped <> ''))
+		ORDER BY b.campaign_id, b.id LIMIT $4`+lock,
+		string(q.Channel), now, now-q.Again.Milliseconds(), most)
+	if err != nil {
+		return nil, fmt.Errorf("looking for batches that are due: %w", err)
+	}
+	defer rows.Close()
+	var found []dueBatch
+	for rows.Next() {
+		var b dueBatch
+		if err := rows.Scan(&b.id, &b.campaign, &b.zone, &b.timing); err != nil {
+			return nil, fmt.Errorf("looking for batches that are due: %w", err)
+		}
+		found = append(found, b)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("looking for batches that are due: %w", err)
+	}
+	return found, nil
 }
 
 // ForgetDispatches makes every dispatched batch that nobody has claimed due
@@ -328,7 +380,7 @@ func (l *Ledger) finishIfDone(ctx context.Context, tx *tx, id int64) error {
 	}
 	switch state {
 	case campaign.Sending:
-		err = l.moveCampaign(ctx, tx, id, Move{To: campaign.Completed, Actor: "postrider"})
+		err = l.moveCampaign(ctx, tx, id, Move{To: campaign.Completed, Actor: "postrider", Reason: "everybody has an outcome"})
 	case campaign.Cancelling:
 		err = l.moveCampaign(ctx, tx, id, Move{To: campaign.Cancelled, Actor: "postrider", Reason: reason})
 	default:

@@ -28,6 +28,7 @@ type Campaign struct {
 	Provider Provider
 	Currency string
 	StartAt  time.Time // zero: as soon as approved
+	Timing   campaign.Timing
 	Budget   *campaign.Micros
 	Quoted   campaign.Micros
 	Reserved campaign.Micros
@@ -65,11 +66,14 @@ type NewCampaign struct {
 	Provider Provider
 	Currency string
 	StartAt  time.Time
+	Timing   campaign.Timing
 	Budget   *campaign.Micros
 	Actor    string
 	// Again allows a campaign although one with the same digest is unfinished or
 	// younger than GuardTime.
 	Again bool
+	// Replaces is a campaign that the new one is to take the place of; 0: none.
+	Replaces int64
 }
 
 // GuardTime is for how long after its beginning a campaign stands in the way
@@ -101,11 +105,18 @@ func (e *SimilarError) Unwrap() error {
 }
 
 // CreateCampaign writes a draft. A name that is taken is an Error with
-// CodeExists.
+// CodeExists, a timing that is none one with CodeInvalid.
 func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, error) {
 	content, err := json.Marshal(n.Content)
 	if err != nil {
 		return nil, fmt.Errorf("writing the campaign's content: %w", err)
+	}
+	if err := n.Timing.Validate(); err != nil {
+		return nil, err
+	}
+	timing, err := writeTiming(&n.Timing)
+	if err != nil {
+		return nil, err
 	}
 	var id int64
 	err = l.write(ctx, crashpoint.CreateDraft, func(tx *tx) error {
@@ -117,7 +128,7 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 			return err
 		}
 		if !n.Again && n.Digest != "" {
-			if err := l.refuseSimilar(ctx, tx, n.Digest, now); err != nil {
+			if err := l.refuseSimilar(ctx, tx, n.Digest, n.Replaces, now); err != nil {
 				return err
 			}
 		}
@@ -128,11 +139,11 @@ func (l *Ledger) CreateCampaign(ctx context.Context, n NewCampaign) (*Campaign, 
 		}
 		err = tx.exec.QueryRowContext(ctx, `
 			INSERT INTO campaigns (name, channel, state, list_id, content, digest, provider_url, provider_user,
-			                       currency, start_at, budget, lease_until, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING RETURNING id`,
+			                       currency, start_at, budget, lease_until, created_at, timing)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (name) DO NOTHING RETURNING id`,
 			name, string(n.Content.Channel), string(campaign.Draft), n.ListID, string(content), n.Digest,
 			n.Provider.URL, n.Provider.User, n.Currency, millis(n.StartAt), nullMicros(n.Budget),
-			now+plannerLease.Milliseconds(), now).Scan(&id)
+			now+plannerLease.Milliseconds(), now, timing).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) {
 			var other int64
 			if err := tx.exec.QueryRowContext(ctx, `SELECT id FROM campaigns WHERE name = $1`, name).Scan(&other); err != nil {
@@ -188,21 +199,21 @@ func nameCampaign(ctx context.Context, tx *tx, id int64, name string) error {
 
 const campaignColumns = `c.id, c.name, c.channel, c.state, c.reason, c.list_id, c.content, c.digest, c.provider_url, c.provider_user,
 	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.basis, c.dearer, c.overspent, c.excess_agreed,
-	c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until`
+	c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until, c.timing`
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 	var (
 		c                              Campaign
-		content, plan                  string
+		content, plan, timing          string
 		startAt, created, began, ended int64
 		lease                          int64
 		budget                         sql.NullInt64
 	)
 	dest := []any{&c.ID, &c.Name, &c.Channel, &c.State, &c.Reason, &c.ListID, &content, &c.Digest, &c.Provider.URL, &c.Provider.User,
 		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Basis, &c.Dearer, &c.Overspent, &c.ExcessAgreed,
-		&c.Total, &plan, &created, &began, &ended, &lease}
+		&c.Total, &plan, &created, &began, &ended, &lease, &timing}
 	if err := row.Scan(append(dest, more...)...); err != nil {
 		return nil, err
 	}
@@ -213,6 +224,10 @@ func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 		if err := json.Unmarshal([]byte(plan), &c.Plan); err != nil {
 			return nil, fmt.Errorf("reading the plan of campaign %d: %w", c.ID, err)
 		}
+	}
+	var err error
+	if c.Timing, err = readTiming(timing); err != nil {
+		return nil, fmt.Errorf("campaign %d: %w", c.ID, err)
 	}
 	if budget.Valid {
 		c.Budget = new(campaign.Micros)
@@ -276,13 +291,13 @@ func (l *Ledger) campaigns(ctx context.Context, query string, args ...any) ([]*C
 
 // refuseSimilar looks for the same campaign in the transaction that creates it,
 // so that of two sends at once only one begins.
-func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, now int64) error {
+func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, replaces, now int64) error {
 	if err := l.store.serialise(ctx, tx, digest); err != nil {
 		return fmt.Errorf("looking for the same campaign: %w", err)
 	}
 	var e SimilarError
 	err := tx.exec.QueryRowContext(ctx, `SELECT c.id, c.name, c.state FROM campaigns c WHERE `+similar+` ORDER BY c.id DESC LIMIT 1`,
-		digest, now-GuardTime.Milliseconds()).Scan(&e.ID, &e.Name, &e.State)
+		digest, now-GuardTime.Milliseconds(), replaces).Scan(&e.ID, &e.Name, &e.State)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -293,17 +308,19 @@ func (l *Ledger) refuseSimilar(ctx context.Context, tx *tx, digest string, now i
 }
 
 // similar is true of a campaign that stands in the way of another with the
-// digest $1; $2 is the moment since when a finished one does.
-const similar = `c.digest = $1 AND c.state NOT IN ('failed')
+// digest $1, which is to take the place of campaign $3; $2 is the moment since
+// when a finished one does.
+const similar = `c.digest = $1 AND c.id <> $3 AND c.state NOT IN ('failed')
 	  AND (c.state NOT IN ('completed', 'cancelled') OR c.created_at >= $2)
 	  AND NOT (c.state = 'cancelled' AND c.started_at = 0)`
 
 // SimilarCampaign finds a campaign with the same audience, content and sender
 // that is unfinished, or was created after since; nil when there is none.
-func (l *Ledger) SimilarCampaign(ctx context.Context, digest string, since time.Time) (*Campaign, error) {
+// Replaces is a campaign that does not count; 0: none.
+func (l *Ledger) SimilarCampaign(ctx context.Context, digest string, replaces int64, since time.Time) (*Campaign, error) {
 	all, err := l.campaigns(ctx, `SELECT `+campaignColumns+` FROM campaigns c
 		WHERE `+similar+`
-		ORDER BY c.id DESC LIMIT 1`, digest, since.UnixMilli())
+		ORDER BY c.id DESC LIMIT 1`, digest, since.UnixMilli(), replaces)
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
@@ -364,11 +381,20 @@ func (l *Ledger) lockCampaign(ctx context.Context, tx *tx, id int64) (campaign.S
 	return from, nil
 }
 
-// moveCampaign writes a move that is known to be legal.
+// moveCampaign writes a move of a campaign whose row is locked, and who made it
+// and why. Nothing else changes a campaign's state. A move that the table does
+// not allow is a mistake of ours.
 func (l *Ledger) moveCampaign(ctx context.Context, tx *tx, id int64, m Move) error {
 	now, err := l.now(ctx, tx)
 	if err != nil {
 		return err
+	}
+	var from campaign.State
+	if err := tx.exec.QueryRowContext(ctx, `SELECT state FROM campaigns WHERE id = $1`, id).Scan(&from); err != nil {
+		return fmt.Errorf("reading campaign %d: %w", id, err)
+	}
+	if !campaign.CanMove(from, m.To) {
+		return campaign.Errorf(campaign.CodeInternal, "campaign %d is %s and was to become %s, which no campaign does", id, from, m.To)
 	}
 	var started, ended int64
 	if m.To == campaign.Sending {
@@ -544,35 +570,125 @@ func withdraw(ctx context.Context, tx *tx, id int64) error {
 	return nil
 }
 
+// ReplaceCampaign lets a planned draft take the place, and the name, of a
+// campaign that has not started, which is cancelled; the draft is kept. One that
+// has started meanwhile is an Error with CodeConflict, and nothing changes.
+func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor string) error {
+	return l.store.write(ctx, func(tx *tx) error {
+		from, err := l.lockCampaign(ctx, tx, old)
+		if err != nil {
+			return err
+		}
+		var (
+			name    string
+			started int64
+		)
+		if err := tx.exec.QueryRowContext(ctx, `SELECT name, started_at FROM campaigns WHERE id = $1`, old).Scan(&name, &started); err != nil {
+			return fmt.Errorf("reading campaign %d: %w", old, err)
+		}
+		if started != 0 || from.Final() || from == campaign.Cancelling {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not started can be replaced", old, from)
+		}
+		m := Move{To: campaign.Cancelled, Actor: actor, Reason: fmt.Sprintf("replaced by campaign %d", draft)}
+		if !campaign.CanMove(from, m.To) { // paused before its hour
+			m.To = campaign.Cancelling
+		}
+		if err := l.endCampaign(ctx, tx, old, m); err != nil {
+			return err
+		}
+		if err := nameCampaign(ctx, tx, old, name+" (replaced)"); err != nil {
+			return err
+		}
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET name = $1, lease_until = $2 WHERE id = $3 AND state = 'draft' AND plan <> ''`, name, int64(keptLease), draft))
+		if errors.Is(err, ErrLostLease) {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is no planned draft any more", draft)
+		}
+		return err
+	})
+}
+
+// lateReason begins the reason of a campaign that did not start at its hour.
+const lateReason = "late: "
+
 // StartDue sends every scheduled campaign whose hour has come, and returns
-// their ids. In quarantine no hour comes.
-func (l *Ledger) StartDue(ctx context.Context) ([]int64, error) {
+// their ids. One that is later than its limit allows, since nobody was running,
+// is paused with the reason instead, and waits for a person: nobody in it is
+// lost, and nobody gets at night what was meant for the morning. In quarantine
+// no hour comes.
+func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error) {
 	now, err := l.Now(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1 AND (SELECT quarantine FROM ledger) = ''`, now.UnixMilli())
+	rows, err := l.store.read().QueryContext(ctx, `SELECT id FROM campaigns WHERE state = 'scheduled' AND start_at <= $1 AND (SELECT quarantine FROM ledger) = '' ORDER BY start_at, id`, now.UnixMilli())
 	if err != nil {
-		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
+		return nil, nil, fmt.Errorf("looking for campaigns that are due: %w", err)
 	}
 	ids, err := scanIDs(rows)
 	if err != nil {
-		return nil, fmt.Errorf("looking for campaigns that are due: %w", err)
+		return nil, nil, fmt.Errorf("looking for campaigns that are due: %w", err)
 	}
-	var started []int64
 	for _, id := range ids {
 		crashpoint.Here(crashpoint.StartDueBefore)
-		err := l.MoveCampaign(ctx, id, Move{To: campaign.Sending, Reason: "its hour has come", Actor: "scheduler"})
-		if campaign.ErrorCode(err) == campaign.CodeConflict && err != nil {
+		to, err := l.startDue(ctx, id)
+		if err != nil {
+			return started, late, err
+		}
+		switch to {
+		case campaign.Sending:
+			started = append(started, id)
+		case campaign.Paused:
+			late = append(late, id)
+		default:
 			continue // somebody was quicker
 		}
-		if err != nil {
-			return started, err
-		}
 		crashpoint.Here(crashpoint.StartDueAfter)
-		started = append(started, id)
 	}
-	return started, nil
+	return started, late, nil
+}
+
+// startDue starts a campaign, or pauses it when it is too late, and returns
+// where it went: nowhere when it is not due after all.
+func (l *Ledger) startDue(ctx context.Context, id int64) (to campaign.State, err error) {
+	err = l.write(ctx, crashpoint.MoveCampaign, func(tx *tx) error {
+		to = ""
+		from, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		var (
+			startAt, approved int64
+			cell              string
+			quarantined       bool
+		)
+		err = tx.exec.QueryRowContext(ctx, `SELECT start_at, timing, (SELECT COALESCE(max(at), 0) FROM events WHERE campaign_id = $1 AND action = 'scheduled'),
+			(SELECT quarantine FROM ledger) <> '' FROM campaigns WHERE id = $1`, id).Scan(&startAt, &cell, &approved, &quarantined)
+		if err != nil {
+			return fmt.Errorf("reading campaign %d: %w", id, err)
+		}
+		now, err := l.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if from != campaign.Scheduled || startAt > now || quarantined {
+			return nil
+		}
+		timing, err := readTiming(cell)
+		if err != nil {
+			return fmt.Errorf("campaign %d: %w", id, err)
+		}
+		m := Move{To: campaign.Sending, Actor: "scheduler", Reason: "its hour has come"}
+		due := fromMillis(startAt)
+		// Whoever approves a campaign after its hour wants it sent then.
+		if timing.TooLate(fromMillis(max(startAt, approved)), fromMillis(now)) {
+			m.To = campaign.Paused
+			m.Reason = fmt.Sprintf(lateReason+"it was due at %s and nobody was running until %s, which is later than %s; resume to send it now, or reschedule or cancel it",
+				due.Format(time.RFC3339), fromMillis(now).Format(time.RFC3339), timing.Limit())
+		}
+		to = m.To
+		return l.moveCampaign(ctx, tx, id, m)
+	})
+	return to, err
 }
 
 func scanIDs(rows *sql.Rows) ([]int64, error) {

@@ -141,15 +141,15 @@ func TestResumeWaitsForTheHour(t *testing.T) {
 		w.move(c.ID, campaign.Paused)
 		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
 		w.state(c.ID, campaign.Scheduled)
-		started, err := w.l.StartDue(w.ctx)
+		started, _, err := w.l.StartDue(w.ctx)
 		w.ok(err)
 		w.equal(len(started), 0)
 		w.equal(len(w.due()), 0)
 		w.clock.advance(time.Hour)
-		started, err = w.l.StartDue(w.ctx)
+		started, _, err = w.l.StartDue(w.ctx)
 		w.ok(err)
 		w.equal(started, []int64{c.ID})
-		started, err = w.l.StartDue(w.ctx)
+		started, _, err = w.l.StartDue(w.ctx)
 		w.ok(err)
 		w.equal(len(started), 0)
 		w.equal(len(w.due()), 1)
@@ -230,7 +230,7 @@ func TestTheSameCampaignIsFound(t *testing.T) {
 		day := func() time.Time { return w.clock.Now().Add(-24 * time.Hour) }
 		find := func(digest string) int64 {
 			t.Helper()
-			c, err := w.l.SimilarCampaign(w.ctx, digest, day())
+			c, err := w.l.SimilarCampaign(w.ctx, digest, 0, day())
 			w.ok(err)
 			if c == nil {
 				return 0

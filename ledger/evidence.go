@@ -473,8 +473,8 @@ func (l *Ledger) childBatch(ctx context.Context, tx *tx, c child) error {
 		keep = 0
 	}
 	_, err = tx.exec.ExecContext(ctx, `
-		INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts, first_id, last_id, parent_id, resend, tries)
-		SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $4, $5, id, CASE WHEN $6 = 1 THEN 1 ELSE resend END, tries * $9 + $7 FROM batches WHERE id = $8`,
+		INSERT INTO batches (id, campaign_id, channel, file_key, state, due_at, attempts, first_id, last_id, parent_id, resend, tries, zone)
+		SELECT $1, campaign_id, channel, file_key, $2, $3, attempts, $4, $5, id, CASE WHEN $6 = 1 THEN 1 ELSE resend END, tries * $9 + $7, zone FROM batches WHERE id = $8`,
 		id, batchReady, c.dueAt, c.members[0], c.members[len(c.members)-1], resend, c.tries, c.parent, keep)
 	if err != nil {
 		return fmt.Errorf("making a batch of %d recipients of batch %d: %w", len(c.members), c.parent, err)

@@ -17,21 +17,21 @@ import (
 // StoreFile keeps the bytes of a file that a plan refers to, by their SHA-256,
 // once. Exactly these are uploaded when a batch leaves.
 func (l *Ledger) StoreFile(ctx context.Context, name, mediaType string, content []byte) (campaign.File, error) {
+	return l.StoreChecked(ctx, campaign.File{Name: name, Type: mediaType}, content)
+}
+
+// StoreChecked is StoreFile for a file that was looked into: its pages and
+// their size are kept with it. Hash and size are those of the content.
+func (l *Ledger) StoreChecked(ctx context.Context, f campaign.File, content []byte) (campaign.File, error) {
 	sum := sha256.Sum256(content)
-	f := campaign.File{SHA256: hex.EncodeToString(sum[:]), Name: name, Type: mediaType, Size: int64(len(content))}
-	var inLedger bool
-	err := l.store.read().QueryRowContext(ctx, `SELECT content IS NOT NULL FROM files WHERE sha256 = $1`, f.SHA256).Scan(&inLedger)
+	f.SHA256, f.Size = hex.EncodeToString(sum[:]), int64(len(content))
+	known, stored, err := l.FindFile(ctx, f.SHA256)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
-		return f, fmt.Errorf("looking for a stored file: %w", err)
-	case inLedger:
+		return f, err
+	case stored && (f.Pages == 0 || known.Pages == f.Pages && known.PageSize == f.PageSize):
+		f.Pages, f.PageSize = known.Pages, known.PageSize
 		return f, nil
-	case l.fileDir != "":
-		// In the shared folder, from which it may have gone since.
-		if _, err := os.Stat(filepath.Join(l.fileDir, f.SHA256)); err == nil {
-			return f, nil
-		}
 	}
 	var blob any = content
 	if l.fileDir != "" {
@@ -45,15 +45,38 @@ func (l *Ledger) StoreFile(ctx context.Context, name, mediaType string, content 
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec.ExecContext(ctx, `INSERT INTO files (sha256, name, type, size, content, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (sha256) DO UPDATE SET content = COALESCE(files.content, excluded.content)`,
-			f.SHA256, f.Name, f.Type, f.Size, blob, now)
+		_, err = tx.exec.ExecContext(ctx, `INSERT INTO files (sha256, name, type, size, content, created_at, pages, page_size) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+			ON CONFLICT (sha256) DO UPDATE SET content = COALESCE(files.content, excluded.content),
+				page_size = CASE WHEN excluded.pages > 0 THEN excluded.page_size ELSE files.page_size END,
+				pages = CASE WHEN excluded.pages > 0 THEN excluded.pages ELSE files.pages END`,
+			f.SHA256, f.Name, f.Type, f.Size, blob, now, f.Pages, f.PageSize)
 		return err
 	})
 	if err != nil {
 		return f, fmt.Errorf("storing a file: %w", err)
 	}
 	return f, nil
+}
+
+// FindFile tells what is known of a stored file, and whether its bytes are in
+// the ledger or in the shared folder, from which they may have gone since.
+func (l *Ledger) FindFile(ctx context.Context, sha string) (f campaign.File, stored bool, err error) {
+	f.SHA256 = sha
+	var inLedger bool
+	err = l.store.read().QueryRowContext(ctx, `SELECT name, type, size, pages, page_size, content IS NOT NULL FROM files WHERE sha256 = $1`, sha).
+		Scan(&f.Name, &f.Type, &f.Size, &f.Pages, &f.PageSize, &inLedger)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return f, false, nil
+	case err != nil:
+		return f, false, fmt.Errorf("looking for a stored file: %w", err)
+	case inLedger:
+		return f, true, nil
+	case l.fileDir != "":
+		_, err := os.Stat(filepath.Join(l.fileDir, sha))
+		return f, err == nil, nil
+	}
+	return f, false, nil
 }
 
 // writeShared writes a file whole or not at all.
@@ -77,7 +100,8 @@ func writeShared(path string, content []byte) error {
 func (l *Ledger) ReadFile(ctx context.Context, sha string) (campaign.File, []byte, error) {
 	f := campaign.File{SHA256: sha}
 	var content []byte
-	err := l.store.read().QueryRowContext(ctx, `SELECT name, type, size, content FROM files WHERE sha256 = $1`, sha).Scan(&f.Name, &f.Type, &f.Size, &content)
+	err := l.store.read().QueryRowContext(ctx, `SELECT name, type, size, pages, page_size, content FROM files WHERE sha256 = $1`, sha).
+		Scan(&f.Name, &f.Type, &f.Size, &f.Pages, &f.PageSize, &content)
 	if errors.Is(err, sql.ErrNoRows) {
 		return f, nil, campaign.Errorf(campaign.CodeNotFound, "the file %.12s… of the plan is not in the ledger", sha)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -50,6 +51,38 @@ func TestFilesAreKeptOnceUnderTheirHash(t *testing.T) {
 		}))
 		_, _, err = w.l.ReadFile(w.ctx, f.SHA256)
 		w.code(err, campaign.CodeInternal)
+	})
+}
+
+func TestAFileKeepsWhatItWasFoundToBe(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		content := []byte("%PDF-checked")
+		stored, err := w.l.StoreFile(w.ctx, "a.pdf", "pdf", content)
+		w.ok(err)
+		w.equal(stored.Pages, 0)
+		checked := campaign.File{Name: "a.pdf", Type: "pdf", Pages: 3, PageSize: "A4"}
+		f, err := w.l.StoreChecked(w.ctx, checked, content) // stored before it was checked
+		w.ok(err)
+		w.equal(f.Pages, 3)
+		want := campaign.File{SHA256: f.SHA256, Name: "a.pdf", Type: "pdf", Size: int64(len(content)), Pages: 3, PageSize: "A4"}
+		w.equal(f, want)
+		found, there, err := w.l.FindFile(w.ctx, f.SHA256)
+		w.ok(err)
+		w.equal(there, true)
+		w.equal(found, want)
+		read, _, err := w.l.ReadFile(w.ctx, f.SHA256)
+		w.ok(err)
+		w.equal(read, want)
+
+		again, err := w.l.StoreFile(w.ctx, "b.pdf", "pdf", content) // and is not forgotten
+		w.ok(err)
+		w.equal(again.Pages, 3)
+		w.equal(again.PageSize, "A4")
+		w.equal(w.rows("files"), 1)
+
+		_, there, err = w.l.FindFile(w.ctx, strings.Repeat("0", 64))
+		w.ok(err)
+		w.equal(there, false)
 	})
 }
 

@@ -192,6 +192,9 @@ func (l *Ledger) LiftQuarantine(ctx context.Context) (string, error) {
 		if _, err := tx.exec.ExecContext(ctx, `UPDATE ledger SET id = $1, quarantine = '', quarantined_at = 0 WHERE one = 1`, id); err != nil {
 			return fmt.Errorf("giving the ledger a new id: %w", err)
 		}
+		if err := l.skipQuarantinedRuns(ctx, tx); err != nil {
+			return err
+		}
 		return forgetDispatches(ctx, tx) // its queues have new names
 	})
 	if err != nil {

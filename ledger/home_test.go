@@ -184,7 +184,7 @@ func TestNothingLeavesAQuarantinedLedger(t *testing.T) {
 				t.Errorf("batch %d was claimed", d.Batch)
 			}
 		}
-		started, err := w.l.StartDue(w.ctx)
+		started, _, err := w.l.StartDue(w.ctx)
 		w.ok(err)
 		w.equal(started, []int64(nil))
 		w.state(later.ID, campaign.Scheduled)

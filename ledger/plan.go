@@ -90,7 +90,7 @@ func (w *PlanWriter) write(ctx context.Context, batches []campaign.PlannedBatch,
 			table: "batches", n: len(batches),
 			columns: []column{
 				counts("id", firstBatch), same("campaign_id", w.id), same("channel", string(w.channel)), same("due_at", int64(0)),
-				differs("file_key"), differs("state"), differs("pending"), differs("suppressed"), differs("first_id"), differs("last_id"),
+				differs("file_key"), differs("state"), differs("pending"), differs("suppressed"), differs("first_id"), differs("last_id"), differs("zone"),
 			},
 			each: func(i int, v []any) {
 				b := batches[i]
@@ -99,7 +99,7 @@ func (w *PlanWriter) write(ctx context.Context, batches []campaign.PlannedBatch,
 					state = batchSettled
 				}
 				v[0], v[1], v[2], v[3] = b.FileKey, state, int64(pending[i]), int64(len(b.Recipients)-pending[i])
-				v[4], v[5] = next, next+int64(len(b.Recipients))-1
+				v[4], v[5], v[6] = next, next+int64(len(b.Recipients))-1, b.Zone
 				next += int64(len(b.Recipients))
 			},
 		})
@@ -297,9 +297,20 @@ func (l *Ledger) discardUnstarted(ctx context.Context, id, before int64) error {
 	}
 	// From here on the planner, should it still live, fails at its next chunk.
 	err = l.store.write(ctx, func(tx *tx) error {
-		return oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0, state = 'failed', reason = $1
+		from, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE campaigns SET lease_until = 0
 			WHERE id = $2 AND lease_until <= $3 AND (state IN ('draft', 'quoted') OR state = 'failed' AND reason = $1)`, discardReason, id, before))
+		if err != nil || from == campaign.Failed {
+			return err
+		}
+		return l.moveCampaign(ctx, tx, id, Move{To: campaign.Failed, Reason: discardReason, Actor: "postrider"})
 	})
+	if campaign.ErrorCode(err) == campaign.CodeNotFound && err != nil {
+		return err
+	}
 	if errors.Is(err, ErrLostLease) {
 		return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not been approved can be discarded", id, c.State)
 	}

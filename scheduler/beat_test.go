@@ -10,15 +10,15 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/services"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/scheduler"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { services.Main(m, services.NoLeaks()) }
 
 // lines is a log that tests wait on.
 type lines struct {

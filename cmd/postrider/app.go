@@ -27,6 +27,7 @@ import (
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
+	"github.com/postrider/postrider/scheduler"
 )
 
 // The exit codes, which are a contract.
@@ -51,6 +52,9 @@ type Main struct {
 	Interrupts <-chan os.Signal
 	// Exit ends the process at once, at the second Ctrl-C.
 	Exit func(code int)
+	// NewRunner makes what makes the campaigns of recurring runs, for a process
+	// that has the scheduler's role; nil: such runs are recorded by nobody here.
+	NewRunner func(m *Main, l *ledger.Ledger) scheduler.Runner
 
 	// atInterrupt is what the command under way says at Ctrl-C; nil: nothing of
 	// it is in flight.
@@ -239,7 +243,7 @@ func (m *Main) rootCommand() *cobra.Command {
 	})
 	configs.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&m.json, "json", false, "print one JSON object on stdout, and nothing else there")
-	root.AddCommand(m.sendCommand(), m.demoCommand(), m.listCommand(), m.campaignCommand(), m.addressCommand(),
+	root.AddCommand(m.sendCommand(), m.demoCommand(), m.listCommand(), m.campaignCommand(), m.addressCommand(), m.scheduleCommand(),
 		m.serveCommand(), m.workerCommand(), m.schedulerCommand(), m.webCommand(), m.sandboxCommand(),
 		m.backupCommand(), m.restoreCommand(), m.auditCommand(), m.doctorCommand(), m.versionCommand())
 	for _, c := range m.notBuiltYet() {
@@ -275,8 +279,7 @@ func plainFlagError(err error) error {
 func (m *Main) notBuiltYet() []*cobra.Command {
 	var all []*cobra.Command
 	for name, what := range map[string]string{
-		"schedule": "recurring runs",
-		"optout":   "commands for the suppression list",
+		"optout": "commands for the suppression list",
 	} {
 		all = append(all, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true,

@@ -30,7 +30,7 @@ func (m *Main) campaignCommand() *cobra.Command {
 	},
 		m.campaignLsCommand(), m.campaignStatusCommand(), m.campaignReportCommand(),
 		m.campaignPauseCommand(), m.campaignResumeCommand(), m.campaignCancelCommand(),
-		m.campaignUnknownCommand(), m.campaignRetryCommand(),
+		m.campaignUnknownCommand(), m.campaignRetryCommand(), m.campaignRescheduleCommand(),
 		m.campaignCreateCommand(), m.campaignPriceCommand(), m.campaignStartCommand())
 }
 
@@ -153,21 +153,24 @@ func (m *Main) sayNext(ctx context.Context, l *ledger.Ledger, c *campaignJSON) e
 		if c.StartAt != nil {
 			m.say("  it starts at %s", c.StartAt.Local().Format(time.RFC3339))
 		}
+		if closed := windowText(c.next); closed != "" {
+			m.say("  then %s", closed)
+		}
 		return m.sayIfIdle(l)
 	case campaign.Sending:
 		if c.Left() == 0 {
 			return m.sayUnknown(ctx, l, c)
 		}
-		due, err := l.NextDue(ctx, c.ID)
-		if err != nil {
-			return err
-		}
 		now, err := l.Now(ctx)
 		if err != nil {
 			return err
 		}
-		if wait := due.Sub(now).Round(time.Second); wait > 0 {
-			m.say("  the next batch leaves in %s", wait)
+		if closed := windowText(c.next); closed != "" {
+			m.say("  %s", closed)
+		} else if c.next != nil {
+			if wait := c.next.At.Sub(now).Round(time.Second); wait > 0 {
+				m.say("  the next batch leaves in %s", wait)
+			}
 		}
 		return m.sayIfIdle(l)
 	}
@@ -255,7 +258,11 @@ func (m *Main) watch(ctx context.Context, l *ledger.Ledger, id int64, every time
 		if err != nil {
 			return nil, err
 		}
-		if line := watchLine(c, n); line != last {
+		line := watchLine(c, n)
+		if closed, err := closedWindow(ctx, l, c); err == nil && closed != "" && c.State == campaign.Sending && n.InFlight == 0 {
+			line += "; " + closed
+		}
+		if line != last {
 			if redraw {
 				fmt.Fprint(m.Stderr, clearLine+line)
 			} else {
@@ -641,6 +648,14 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 	}
 	if err := m.sayChanged(ctx, l, c.ID, ""); err != nil {
 		return err
+	}
+	if c, err = l.Campaign(ctx, c.ID); err != nil {
+		return err
+	}
+	if closed, err := closedWindow(ctx, l, c); err != nil {
+		return err
+	} else if closed != "" {
+		m.say("  %s", closed)
 	}
 	if !m.cfg.UsesEmbeddedRedis() {
 		if running, known := m.workersRun(l.ID()); known && !running {

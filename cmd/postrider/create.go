@@ -16,22 +16,24 @@ import (
 )
 
 func (m *Main) campaignCreateCommand() *cobra.Command {
-	var file string
+	var file, replaces string
 	cmd := &cobra.Command{
 		Use: "create -f campaign.yaml", Short: "Plan a campaign that stands in a file; nothing is priced or sent",
 		Long: "Reads a campaign from a file, loads its audience and plans it. The keys of the file are the flags of\n" +
 			"`postrider send`, such as channel, to, from, body and budget. Paths in it start from its own folder.\n" +
-			"The draft stays until it is started or cancelled.",
+			"The draft stays until it is started or cancelled. With --replace it takes the place and the name of a\n" +
+			"campaign that has not started: that is how a campaign is edited.",
 		Example: "  postrider campaign create -f sale.yaml\n  postrider campaign price sale\n  postrider campaign start sale",
 		Args:    exactArgs(0, "no arguments but -f campaign.yaml"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return usagef("--file is missing: the campaign, such as -f campaign.yaml")
 			}
-			return m.campaignCreate(cmd.Context(), file)
+			return m.campaignCreate(cmd.Context(), file, replaces)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "the campaign, as YAML")
+	cmd.Flags().StringVar(&replaces, "replace", "", "number or name of a campaign that has not started, and is cancelled")
 	return cmd
 }
 
@@ -56,7 +58,7 @@ func (m *Main) readOrder(file string) (*jobs.Order, error) {
 	return jobs.ReadOrder(file, 1, text)
 }
 
-func (m *Main) campaignCreate(ctx context.Context, file string) error {
+func (m *Main) campaignCreate(ctx context.Context, file, replaces string) error {
 	order, err := m.readOrder(file)
 	if err != nil {
 		return err
@@ -66,6 +68,16 @@ func (m *Main) campaignCreate(ctx context.Context, file string) error {
 		return err
 	}
 	defer l.Close()
+	old := &ledger.Campaign{}
+	if replaces != "" {
+		if old, err = l.FindCampaign(ctx, replaces); err != nil {
+			return err
+		}
+		if !old.Started.IsZero() || old.State.Final() {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not started can be replaced; nothing was changed", old.ID, old.State)
+		}
+		order.Name = "" // it is that of the other
+	}
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
@@ -81,11 +93,18 @@ func (m *Main) campaignCreate(ctx context.Context, file string) error {
 		return err
 	}
 	defer m.discard(ctx, p)
+	p.Replaces = old.ID
 	if err := m.draft(ctx, p, false); err != nil {
 		return err
 	}
 	if err := p.Keep(ctx); err != nil {
 		return err
+	}
+	if p.Campaign, err = l.Campaign(ctx, p.Campaign.ID); err != nil {
+		return err
+	}
+	if old.ID != 0 {
+		m.say("campaign %d is cancelled: this one takes its place", old.ID)
 	}
 	if m.json {
 		return m.showCampaign(ctx, l, p.Campaign.ID, false)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/clicksend/sandbox"
 )
@@ -98,4 +100,24 @@ func TestMistakesInACampaignFileAreNamedWithTheirLine(t *testing.T) {
 	s.run("campaign", "create", "-f", "none.yaml").exits(exitUsage).warns("there is no file none.yaml")
 	s.run("campaign", "create").exits(exitUsage).warns("-f campaign.yaml")
 	s.run("campaign", "ls").exits(exitDone).says("there are no campaigns yet")
+}
+
+func TestACampaignIsEditedByReplacingItBeforeItStarts(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	provider := s.provider(sandbox.Options{})
+	s.file("people.csv", "first_name,phone\nAda,0412345671\n")
+	s.file("sale.yaml", saleYAML+"at: "+time.Now().Add(time.Hour).Format(time.RFC3339)+"\n")
+	s.run("campaign", "create", "-f", "sale.yaml").exits(exitDone)
+	s.run("campaign", "start", "sale", "--yes").exits(exitDone).says("starts at")
+	s.run("campaign", "status", "sale").exits(exitDone).says("is scheduled")
+	s.file("better.yaml", strings.Replace(saleYAML, "starts today", "started yesterday", 1))
+	s.run("campaign", "create", "-f", "better.yaml").exits(exitFailed).warns(`campaign named "sale" exists already`)
+	s.run("campaign", "create", "-f", "better.yaml", "--replace", "sale").exits(exitDone).says("campaign 1 is cancelled", `campaign 2 "sale" is planned`)
+	s.run("campaign", "status", "1").exits(exitDone).says(`"sale (replaced)" (sms) is cancelled: replaced by campaign 2`, "1  cancelled")
+	s.run("campaign", "start", "sale", "--yes").exits(exitDone).says("is completed")
+	s.run("campaign", "create", "-f", "sale.yaml", "--replace", "sale").exits(exitFailed).warns("only what has not started can be replaced")
+	if n := provider.Stats().Channels["sms"].Accepted; n != 1 {
+		t.Errorf("the provider accepted %d messages, want 1", n)
+	}
 }

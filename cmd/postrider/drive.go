@@ -160,9 +160,18 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 		}
 	}
 	bar := m.newMeter("sending", "recipients")
-	first, waits := true, false
+	first, waits, closed := true, false, ""
 	for {
-		_, counts, over, err := m.standing(ctx, l, id)
+		c, counts, over, err := m.standing(ctx, l, id)
+		if err == nil && c.State == campaign.Sending && counts.Left() > 0 && counts.InFlight == 0 {
+			if text, err := closedWindow(ctx, l, c); err == nil && text != closed {
+				if closed = text; closed != "" {
+					bar.End()
+					sayClosed(m.Stderr, id, closed)
+					bar, first = m.newMeter("sending", "recipients"), true
+				}
+			}
+		}
 		if err == nil {
 			if onlyUnknown := counts.Left() == 0 && counts.Unknown > 0 && !over; onlyUnknown != waits {
 				if waits = onlyUnknown; waits {
@@ -176,7 +185,7 @@ func (m *Main) drive(ctx context.Context, l *ledger.Ledger, id int64, e *engine)
 			if first {
 				bar.first, first = done, false
 			}
-			if !waits {
+			if !waits && closed == "" {
 				bar.Report(done, counts.Total)
 			}
 			if over {

@@ -35,6 +35,7 @@ type engine struct {
 	embedded *jobs.Embedded // nil with a real Redis
 	worker   *jobs.Worker
 	beat     *scheduler.Beat
+	runs     *scheduler.Runs // nil when nobody here makes the campaigns of recurring runs
 	queue    *asynq.Client
 	once     sync.Once // of close
 }
@@ -166,6 +167,12 @@ func (m *Main) run(ctx context.Context, e *engine, l *ledger.Ledger, log *slog.L
 			Again: 4 * m.cfg.Lease,
 		}}
 		e.beat.Start()
+		if m.NewRunner != nil {
+			e.runs = &scheduler.Runs{
+				Ledger: l, Runner: m.NewRunner(m, l), Alarms: m.alarmer(), Log: log, Name: sender.Name, Lease: max(30*time.Second, m.cfg.Lease),
+			}
+			e.runs.Start()
+		}
 	}
 	return nil
 }
@@ -179,6 +186,9 @@ func (e *engine) close() {
 }
 
 func (e *engine) end() {
+	if e.runs != nil {
+		e.runs.Shutdown()
+	}
 	if e.beat != nil {
 		e.beat.Shutdown()
 	}

@@ -45,6 +45,17 @@ type campaignJSON struct {
 	// the unknown recipients when it was last read.
 	UnknownProblem string `json:"unknown_problem,omitempty"`
 
+	// Window is when messages may leave, and WindowTZ on whose clock it is read;
+	// empty: at any time.
+	Window   string `json:"window,omitempty"`
+	WindowTZ string `json:"window_tz,omitempty"`
+	// NextBatch is when the next batch may leave, and WindowClosed says that its
+	// send window is closed until then.
+	NextBatch    *time.Time `json:"next_batch,omitempty"`
+	WindowClosed bool       `json:"window_closed,omitempty"`
+
+	next *ledger.Leave // the same; nil when nothing is left
+
 	// Quarantine is why nothing may leave the whole ledger.
 	Quarantine string `json:"quarantine,omitempty"`
 }
@@ -63,6 +74,18 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 		ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: counts,
 		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Overspent: c.Overspent, Dearer: c.Dearer, Budget: c.Budget, Currency: c.Currency,
 		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
+	}
+	if c.Timing.Window != nil {
+		out.Window, out.WindowTZ = c.Timing.Window.String(), c.Timing.WindowZone()
+	}
+	if !c.State.Final() && counts.Pending > 0 {
+		next, err := l.NextLeave(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if !next.At.IsZero() {
+			out.next, out.NextBatch, out.WindowClosed = &next, &next.At, next.Closed
+		}
 	}
 	if counts.Unknown > 0 {
 		if out.UnknownProblem, err = l.LookProblem(ctx, c); err != nil {

@@ -100,7 +100,7 @@ func (r *sendRequest) refuseWithTest(row bool) error {
 	for _, f := range []struct {
 		name  string
 		given bool
-	}{{"--name", r.Name != ""}, {"--budget", r.Budget != ""}, {"--at", r.At != ""}, {"--wait", r.wait}, {"--again", r.Again}, {"--exact", r.exact}} {
+	}{{"--name", r.Name != ""}, {"--budget", r.Budget != ""}, {"--at", r.At != ""}, {"--window", r.Timing.HasWindow()}, {"--if-late", r.Timing.HasLate()}, {"--wait", r.wait}, {"--again", r.Again}, {"--exact", r.exact}} {
 		if f.given {
 			return usagef("--test-to sends one message and starts no campaign: leave %s out", f.name)
 		}
@@ -478,6 +478,7 @@ func (m *Main) showOffer(o *offer) {
 	if !c.StartAt.IsZero() {
 		m.say("  starts        %s", c.StartAt.In(o.zone).Format(time.RFC3339))
 	}
+	m.showTiming(o)
 	if d := o.duration(); d > 0 {
 		m.say("  takes about   %s at %.3g requests a second", d, o.rate)
 	} else {
@@ -595,6 +596,12 @@ type offerJSON struct {
 	Duplicates  int                  `json:"duplicates"`
 	RejectsFile string               `json:"rejects_file,omitempty"`
 	Seconds     float64              `json:"seconds"`
+	// Window is when messages may leave, WindowTZ on whose clock, and between
+	// FirstLeaves and LastLeaves they would at the allowed rate.
+	Window      string     `json:"window,omitempty"`
+	WindowTZ    string     `json:"window_tz,omitempty"`
+	FirstLeaves *time.Time `json:"first_leaves,omitempty"`
+	LastLeaves  *time.Time `json:"last_leaves,omitempty"`
 }
 
 func offerOf(o *offer) offerJSON {
@@ -602,6 +609,12 @@ func offerOf(o *offer) offerJSON {
 		ID: o.campaign.ID, Channel: o.campaign.Channel, Host: o.host, Sender: o.campaign.Content.From,
 		Plan: o.campaign.Plan, Quoted: o.quote.Total, Basis: o.quote.Basis, Detail: o.quote.Detail, Budget: o.campaign.Budget, Currency: o.quote.Currency, Refusals: o.quote.Refusals,
 		Seconds: o.duration().Seconds(),
+	}
+	if t := &o.campaign.Timing; t.Window != nil {
+		out.Window, out.WindowTZ = t.Window.String(), t.WindowZone()
+		if first, last, err := o.forecast(); err == nil {
+			out.FirstLeaves, out.LastLeaves = timeOrNil(first), timeOrNil(last)
+		}
 	}
 	if a := o.audience; a != nil {
 		out.Rejected, out.Duplicates, out.RejectsFile = a.List.Rejected, a.List.Duplicates, a.RejectsFile

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/specimen"
 )
 
 // Who runs the embedded engine sends all that the ledger holds: a campaign that
@@ -60,7 +61,7 @@ func TestASummaryOfLettersSaysWhatIsPrintedAndHow(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.provider(sandbox.Options{})
-	s.file("offer.pdf", "%PDF-1.4\n1 0 obj <</Type /Page>> endobj\n")
+	s.file("offer.pdf", string(specimen.Letter("offer", 1)))
 	s.file("homes.csv", "Name,Street,City,State,Postcode,Country,pdf\nAnn Example,1 Example Street,Perth,WA,6000,AU,offer.pdf\n")
 	letter := func(more ...string) *ran {
 		return s.run(append([]string{"send", "--channel", "letter", "--to", "homes.csv", "--return-address", "1", "--dry-run"}, more...)...)
