@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/postrider/postrider/clicksend/sandbox"
+	"github.com/postrider/postrider/internal/specimen"
 )
 
 func TestAQuoteTellsCountriesLengthsAndWhoWouldBeRefused(t *testing.T) {
@@ -28,7 +29,7 @@ func TestPricingPostSaysBeforeWhatItTakes(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	server := s.provider(sandbox.Options{})
-	s.file("letter.pdf", "%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n")
+	s.file("letter.pdf", string(specimen.Letter("Hello", 1)))
 	rows := "address_name,address_line_1,address_city,address_state,address_postal_code,address_country\n"
 	for _, line := range []string{"1 High St", "2 High St", "3 High St", "4 High St", "5 High St", "6 High St", "7 High St"} {
 		rows += "Ann Lee," + line + ",Perth,WA,6000,AU\n"
