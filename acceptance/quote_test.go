@@ -90,7 +90,7 @@ func TestAcceptQuoteAgainstCharge(t *testing.T) {
 	w.mixed("people.csv", n)
 	w.file("sale.png", picture(t))
 	w.file("letter.pdf", page("letter"))
-	w.file("card.pdf", page("card"))
+	w.file("card.pdf", card("card"))
 	w.role("worker")
 	w.role("scheduler")
 	for _, args := range [][]string{
