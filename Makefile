@@ -51,6 +51,10 @@ bench-safety: servers ## what recording attempts costs, and reading history for 
 	go run ./bench -look -rows $(or $(BENCH_ROWS),1000000)
 	go run ./bench -reconcile -rows $(or $(BENCH_ROWS),1000000)
 
+.PHONY: bench-quote
+bench-quote: ## pricing a million SMS by class
+	go run ./bench -quote -rows $(or $(BENCH_ROWS),1000000)
+
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt: $$unformatted" >&2; exit 1; fi

@@ -346,13 +346,14 @@ func importList(ctx context.Context, l *ledger.Ledger, path string) (*ledger.Lis
 	return w.Finish(ctx, ledger.ListCounts{Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected})
 }
 
-func plan(ctx context.Context, l *ledger.Ledger, p *jobs.Provider, list *ledger.List) (*ledger.Campaign, error) {
+// planned makes and plans a campaign with a text.
+func planned(ctx context.Context, l *ledger.Ledger, p *jobs.Provider, list *ledger.List, text string) (*ledger.Campaign, error) {
 	id, err := p.Identity(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c, err := l.CreateCampaign(ctx, ledger.NewCampaign{
-		Content: campaign.Content{Channel: campaign.SMS, From: "ACME", Body: body},
+		Content: campaign.Content{Channel: campaign.SMS, From: "ACME", Body: text},
 		ListID:  list.ID, Digest: list.Digest, Provider: id, Currency: "AUD", Actor: "bench",
 	})
 	if err != nil {
@@ -361,13 +362,19 @@ func plan(ctx context.Context, l *ledger.Ledger, p *jobs.Provider, list *ledger.
 	if _, err := jobs.Plan(ctx, l, c, campaign.Limits{}, jobs.PlanOptions{Unique: true}); err != nil {
 		return nil, err
 	}
-	if c, err = l.Campaign(ctx, c.ID); err != nil {
+	return l.Campaign(ctx, c.ID)
+}
+
+// plan makes, plans and starts a campaign without asking for its price.
+func plan(ctx context.Context, l *ledger.Ledger, p *jobs.Provider, list *ledger.List) (*ledger.Campaign, error) {
+	c, err := planned(ctx, l, p, list, body)
+	if err != nil {
 		return nil, err
 	}
 	if _, err := jobs.SkipQuote(ctx, l, c, "bench"); err != nil {
 		return nil, err
 	}
-	return c, l.MoveCampaign(ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "bench"})
+	return c, l.Approve(ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "bench"})
 }
 
 // getJSON reads one of the sandbox's control endpoints.

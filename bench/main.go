@@ -13,7 +13,8 @@
 //
 //	go run ./bench -rows 1000000
 //
-// With -look it measures reading the provider's history instead.
+// With -look it measures reading the provider's history instead, with -quote
+// pricing.
 package main
 
 import (
@@ -72,6 +73,7 @@ func run() error {
 	looks := flag.Bool("look", false, "measure reading the provider's history instead")
 	finding := flag.Bool("reconcile", false, "measure finding out what became of lost answers instead")
 	safety := flag.Bool("safety", false, "measure what recording attempts before their posts costs instead")
+	quotes := flag.Bool("quote", false, "measure pricing a campaign by class instead")
 	role := flag.String("role", "", "internal: what a child process does")
 	flag.Parse()
 	switch *role {
@@ -88,6 +90,8 @@ func run() error {
 		return compareReconciling(*rows, *runs)
 	case *safety:
 		return compareSafety(*rows, *runs, *postgres)
+	case *quotes:
+		return compareQuotes(*rows, *runs, *postgres)
 	}
 	return compare(*rows, *runs, *only, *postgres)
 }
@@ -101,6 +105,7 @@ func child(role string) error {
 	contenders := map[string]func(context.Context, job) (result, error){"bare": bare, "naive": naive, "postrider": postrider}
 	maps.Copy(contenders, lookers)
 	maps.Copy(contenders, reconcilers)
+	maps.Copy(contenders, quoters)
 	if p := os.Getenv("BENCH_CPUPROFILE"); p != "" {
 		f, err := os.Create(p + "." + role)
 		if err != nil {

@@ -301,9 +301,9 @@ func (s *simulation) begin(list int64) {
 	if s.odds(4, "held") { // by the provider, until its hour
 		nc.Content.Schedule = s.clock.Add(time.Hour).Unix()
 	}
+	budget := campaign.Micros(0) // none
 	if s.odds(3, "budget") {
-		budget := campaign.Micros(1+s.draw(2*modelPeople, "budget")) * modelPrice
-		nc.Budget = &budget
+		budget = campaign.Micros(1+s.draw(2*modelPeople, "budget")) * modelPrice
 	}
 	c, err := s.l.CreateCampaign(s.ctx, nc)
 	s.ok(err)
@@ -327,10 +327,17 @@ func (s *simulation) begin(list int64) {
 	s.ok(s.l.EachPlannedBatch(s.ctx, c, func(b ledger.PlannedBatch) error {
 		prices := slices.Repeat([]campaign.Micros{modelPrice}, len(b.Recipients))
 		quote.Total += modelPrice * campaign.Micros(len(prices))
-		return s.l.QuoteBatch(s.ctx, c.ID, b, prices)
+		p := ledger.BatchPrices{Batch: b.ID, Prices: prices}
+		for _, rc := range b.Recipients {
+			p.Recipients = append(p.Recipients, rc.ID)
+		}
+		return s.l.QuoteBatches(s.ctx, c.ID, []ledger.BatchPrices{p})
 	}))
 	s.ok(s.l.SetQuote(s.ctx, c, quote, "test"))
-	s.ok(s.l.MoveCampaign(s.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	s.ok(s.l.Approve(s.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
+	if budget > 0 { // it may be too small, since it is set after the start
+		s.ok(s.l.SetBudget(s.ctx, c.ID, budget, "test"))
+	}
 	s.campaigns = append(s.campaigns, c.ID)
 	if nc.Content.Schedule > 0 {
 		s.held[c.ID] = time.Unix(nc.Content.Schedule, 0)

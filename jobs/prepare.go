@@ -277,10 +277,12 @@ func (e *NobodyError) Error() string {
 	return fmt.Sprintf("nobody of the %d contacts can be sent to: nothing was sent", e.Total)
 }
 
-// Price asks the provider what the campaign costs. It is quoted then.
-func (r *Preparation) Price(ctx context.Context) error {
+// Price asks the provider what the campaign costs. It is quoted then. Actor and
+// progress are the preparer's.
+func (r *Preparation) Price(ctx context.Context, o QuoteOptions) error {
 	bar := r.p.meter("pricing", "messages")
-	q, err := MakeQuote(ctx, r.p.Ledger, r.p.Provider, r.Campaign, r.p.Actor, bar.Report)
+	o.Actor, o.Progress = r.p.Actor, bar.Report
+	q, err := MakeQuote(ctx, r.p.Ledger, r.p.Provider, r.Campaign, o)
 	bar.End()
 	if err != nil {
 		return Explain(err)
@@ -304,28 +306,11 @@ func (r *Preparation) Approve(ctx context.Context) error {
 	if r.StartAt.After(r.p.now()) {
 		to = campaign.Scheduled
 	}
-	err := Approve(ctx, r.p.Ledger, r.Campaign, r.Quote, to, r.p.Actor)
+	err := r.p.Ledger.Approve(ctx, r.Campaign.ID, ledger.Approval{To: to, Actor: r.p.Actor})
 	if err == nil {
 		r.settle()
 	}
 	return err
-}
-
-// Approve starts a quoted campaign for somebody who has seen its price: to is
-// Sending, or Scheduled for its hour. An Error with CodeConflict when the provider
-// was to hold it until an hour that is over: it would send at once.
-func Approve(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, q Quote, to campaign.State, actor string) error {
-	if c.Content.Schedule > 0 {
-		now, err := l.Now(ctx)
-		if err != nil {
-			return err
-		}
-		if until := time.Unix(c.Content.Schedule, 0); !until.After(now) {
-			return campaign.Errorf(campaign.CodeConflict, "the provider was to hold campaign %d until %s, which is over, and would send it at once: nothing was sent; cancel it, and make another with a later hour",
-				c.ID, until.UTC().Format(time.RFC3339))
-		}
-	}
-	return l.MoveCampaign(ctx, c.ID, ledger.Move{To: to, Actor: actor, Reason: fmt.Sprintf("approved at %s %s", q.Total, q.Currency)})
 }
 
 // Keep leaves the draft, or the quoted campaign, until somebody starts or

@@ -24,6 +24,8 @@ type Provider struct {
 	mu       sync.Mutex
 	account  *clicksend.Account
 	uploaded map[string]*upload
+
+	credit credit
 }
 
 // FileReader gives the bytes of a planned file by its SHA-256; a *ledger.Ledger
@@ -99,6 +101,9 @@ func (p *Provider) Account(ctx context.Context) (*clicksend.Account, error) {
 	p.mu.Lock()
 	p.account = a
 	p.mu.Unlock()
+	p.credit.mu.Lock()
+	p.credit.learn(a, p.now())
+	p.credit.mu.Unlock()
 	return a, nil
 }
 
@@ -158,7 +163,7 @@ func (p *Provider) PriceOne(ctx context.Context, c *campaign.Content, m campaign
 		return 0, "", err
 	}
 	j := &job{content: c, messages: []outgoing{{reference: testReference, message: m}}}
-	ans, rows, err := p.priceRows(ctx, j, c.FileKey())
+	ans, rows, err := p.priceRows(ctx, j, c.FileKey(), func() {})
 	if err != nil {
 		return 0, "", err
 	}

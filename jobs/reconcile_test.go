@@ -238,7 +238,7 @@ func TestHeldMessagesAreNotAbsentBeforeTheirHour(t *testing.T) {
 				hour := time.Now().Add(4 * time.Second).Truncate(time.Second)
 				content.Schedule = hour.Unix()
 				c := r.quoted(content, 40)
-				r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+				r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 				f := sandbox.Faults{ResetBefore: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}}
 				if accepted {
 					f.ResetBefore, f.ResetAfter = 0, 1

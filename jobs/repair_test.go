@@ -114,7 +114,7 @@ func TestACampaignThatEndedAfterTheBackupHasEnded(t *testing.T) {
 	paused := r.begun(campaign.SMS, 20)
 	r.ok(r.l.MoveCampaign(r.ctx, paused.ID, ledger.Move{To: campaign.Paused, Actor: "test", Reason: "wait"}))
 	file := r.backUp()
-	r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	r.ok(r.l.Resume(r.ctx, paused.ID, "test"))
 	r.leave(campaign.SMS, 0)
 	later := r.begun(campaign.SMS, 7)
@@ -133,7 +133,7 @@ func TestWhoMayHaveGotAPostcardIsLeftToAPerson(t *testing.T) {
 	a := r.begun(campaign.Postcard, 4)
 	content := a.Content
 	b := r.quoted(content, 4) // the same postcard, to the same people
-	r.ok(r.l.MoveCampaign(r.ctx, b.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, b.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	file := r.backUp()
 	r.leave(campaign.Postcard, 1) // of a
 	r.restore(file)

@@ -223,7 +223,7 @@ func (r *rig) planned(content campaign.Content, n int, more ...func(*ledger.NewC
 func (r *rig) quoted(content campaign.Content, n int, more ...func(*ledger.NewCampaign)) *ledger.Campaign {
 	r.t.Helper()
 	c := r.planned(content, n, more...)
-	_, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, "test", nil)
+	_, err := jobs.MakeQuote(r.ctx, r.l, r.p, c, jobs.QuoteOptions{Actor: "test"})
 	r.ok(err)
 	return r.campaign(c.ID)
 }
@@ -232,7 +232,7 @@ func (r *rig) quoted(content campaign.Content, n int, more ...func(*ledger.NewCa
 func (r *rig) begun(ch campaign.Channel, n int, more ...func(*ledger.NewCampaign)) *ledger.Campaign {
 	r.t.Helper()
 	c := r.quoted(r.content(ch), n, more...)
-	r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	return r.campaign(c.ID)
 }
 

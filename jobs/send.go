@@ -129,6 +129,9 @@ func (s *Sender) prepare(ctx context.Context, claim *ledger.Claim) (*job, time.D
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := s.checkCredit(ctx, j, claim.Campaign.Currency); err != nil {
+		return nil, 0, err
+	}
 	// An upload may take as long as a post, and waits for a budget of its own.
 	uploadCtx, cancel := context.WithTimeout(ctx, s.patience()+s.httpTimeout())
 	defer cancel()

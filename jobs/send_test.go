@@ -488,7 +488,7 @@ func (r *rig) begunUnpriced(ch campaign.Channel, n int) *ledger.Campaign {
 	c := r.planned(r.content(ch), n)
 	_, err := jobs.SkipQuote(r.ctx, r.l, c, "test")
 	r.ok(err)
-	r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	return r.campaign(c.ID)
 }
 

@@ -90,7 +90,7 @@ func TestAFileTheLedgerHasLostPausesTheCampaign(t *testing.T) {
 	c := r.planned(content, 10)
 	_, err := jobs.SkipQuote(r.ctx, r.l, c, "test")
 	r.ok(err)
-	r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	r.sender.Provider = r.provider(setup{key: sandbox.DefaultAPIKey, rate: -1, config: func(c *jobs.ProviderConfig) { c.Files = noFiles{} }})
 	d := r.dispatched(campaign.Letter)[0]
 	r.ok(r.sender.Send(r.ctx, d.Batch, d.Number))

@@ -154,9 +154,9 @@ func TestABatchOfEachZoneLeavesByItsOwnClock(t *testing.T) {
 	sum, err := jobs.Plan(r.ctx, r.l, c, campaign.Limits{}, jobs.PlanOptions{})
 	r.ok(err)
 	r.equal(sum.Zones, map[string]int{"Australia/Perth": 10, "Europe/London": 10, "America/New_York": 10, "": 10})
-	_, err = jobs.MakeQuote(r.ctx, r.l, r.p, r.campaign(c.ID), "test", nil)
+	_, err = jobs.MakeQuote(r.ctx, r.l, r.p, r.campaign(c.ID), jobs.QuoteOptions{Actor: "test"})
 	r.ok(err)
-	r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	r.work()
 	for _, step := range []struct {
 		at   string

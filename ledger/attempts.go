@@ -160,8 +160,11 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 			}
 			return l.finishIfDone(ctx, tx, cl.Campaign.ID)
 		}
-		reserve := quotedFor(cl, members)
-		ok, err := l.reserve(ctx, tx, cl.Campaign.ID, reserve)
+		var reserve campaign.Micros
+		for _, p := range quotedPrices(cl, members) {
+			reserve += p
+		}
+		ok, err := l.reserve(ctx, tx, cl.Campaign.ID, reserve, len(members))
 		if err != nil {
 			return err
 		}
@@ -303,23 +306,28 @@ func (l *Ledger) withoutOptedOut(ctx context.Context, tx *tx, cl *Claim, members
 	return left, nil
 }
 
-// quotedFor sums the quoted price of the members.
-func quotedFor(cl *Claim, members []int64) campaign.Micros {
-	var sum campaign.Micros
+// quotedPrices are the quoted prices of the members, in their order.
+func quotedPrices(cl *Claim, members []int64) []campaign.Micros {
+	prices := make([]campaign.Micros, len(members))
 	i := 0
 	for _, r := range cl.Recipients {
 		if i < len(members) && members[i] == r.ID {
-			sum += r.Quoted
+			prices[i] = r.Quoted
 			i++
 		}
 	}
-	return sum
+	return prices
 }
 
-// reserve sets money aside for an attempt; false when the cap does not allow it.
-func (l *Ledger) reserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros) (bool, error) {
+// reserve sets the quoted price of so many members aside for an attempt; false
+// when the cap does not allow it. Where somebody has agreed to pay more than was
+// quoted, the cap leaves room for that as well: for these members, and for
+// everybody in flight or unknown.
+func (l *Ledger) reserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros, members int) (bool, error) {
 	res, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET reserved = reserved + $1
-		WHERE id = $2 AND (budget IS NULL OR spent + reserved + $1 <= budget)`, int64(amount), id)
+		WHERE id = $2 AND (budget IS NULL OR spent + reserved + $1 + CASE WHEN excess_agreed = 0 THEN 0 ELSE excess_agreed *
+			($3 + (SELECT COALESCE(sum(a.size), 0) FROM attempts a WHERE a.campaign_id = $2 AND a.state = 0)
+			    + (SELECT COALESCE(sum(b.unknown), 0) FROM batches b WHERE b.campaign_id = $2)) END <= budget)`, int64(amount), id, int64(members))
 	if err != nil {
 		return false, fmt.Errorf("reserving the spend: %w", err)
 	}

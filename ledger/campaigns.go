@@ -33,11 +33,19 @@ type Campaign struct {
 	Quoted   campaign.Micros
 	Reserved campaign.Micros
 	Spent    campaign.Micros
-	Total    int
-	Plan     campaign.PlanSummary
-	Created  time.Time
-	Started  time.Time
-	Ended    time.Time
+	Basis    string // of the quote; "" before there is one
+	// Dearer counts the messages that cost more than they were quoted at, and
+	// Overspent is by how much in all.
+	Dearer    int
+	Overspent campaign.Micros
+	// ExcessAgreed is how much more than quoted a message may cost, as somebody
+	// agreed who resumed the campaign.
+	ExcessAgreed campaign.Micros
+	Total        int
+	Plan         campaign.PlanSummary
+	Created      time.Time
+	Started      time.Time
+	Ended        time.Time
 	// Kept: a draft or quoted campaign that stays until somebody starts or
 	// cancels it, though nobody works on it.
 	Kept bool
@@ -190,7 +198,8 @@ func nameCampaign(ctx context.Context, tx *tx, id int64, name string) error {
 }
 
 const campaignColumns = `c.id, c.name, c.channel, c.state, c.reason, c.list_id, c.content, c.digest, c.provider_url, c.provider_user,
-	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until, c.timing`
+	c.currency, c.start_at, c.budget, c.quoted, c.reserved, c.spent, c.basis, c.dearer, c.overspent, c.excess_agreed,
+	c.total, c.plan, c.created_at, c.started_at, c.ended_at, c.lease_until, c.timing`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -203,7 +212,8 @@ func scanCampaign(row scanner, more ...any) (*Campaign, error) {
 		budget                         sql.NullInt64
 	)
 	dest := []any{&c.ID, &c.Name, &c.Channel, &c.State, &c.Reason, &c.ListID, &content, &c.Digest, &c.Provider.URL, &c.Provider.User,
-		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Total, &plan, &created, &began, &ended, &lease, &timing}
+		&c.Currency, &startAt, &budget, &c.Quoted, &c.Reserved, &c.Spent, &c.Basis, &c.Dearer, &c.Overspent, &c.ExcessAgreed,
+		&c.Total, &plan, &created, &began, &ended, &lease, &timing}
 	if err := row.Scan(append(dest, more...)...); err != nil {
 		return nil, err
 	}
@@ -328,15 +338,19 @@ type Move struct {
 // MoveCampaign changes a campaign's state and records who did it and why. A
 // move the table does not allow is an Error with CodeConflict. A move that ends
 // the campaign does what Cancel does: nobody is left pending in it. Only the
-// ledger itself moves a campaign to Completed. In quarantine nothing starts.
+// ledger itself moves a campaign to Completed, only SetQuote makes it quoted, and
+// only Approve lets a quoted one start. In quarantine nothing starts.
 func (l *Ledger) MoveCampaign(ctx context.Context, id int64, m Move) error {
 	return l.write(ctx, crashpoint.MoveCampaign, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if !campaign.CanMove(from, m.To) || m.To == campaign.Completed || from.Final() {
+		if !campaign.CanMove(from, m.To) || m.To == campaign.Completed || m.To == campaign.Quoted || from.Final() {
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s and cannot become %s", id, from, m.To)
+		}
+		if from == campaign.Quoted && (m.To == campaign.Sending || m.To == campaign.Scheduled) {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is quoted, and starts by being approved only", id)
 		}
 		if m.To == campaign.Sending || m.To == campaign.Scheduled {
 			if err := l.refuseQuarantined(ctx, tx); err != nil {
@@ -473,7 +487,8 @@ func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros
 // Resume lets a paused campaign send again, or wait again for its hour. A
 // campaign that the refusal brake had paused, or that was too late for the hour
 // until which the provider was to hold it, is not paused for it again: somebody has
-// looked.
+// looked. One that was paused since a price was above the quoted one goes on at
+// that price.
 func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
@@ -492,8 +507,9 @@ func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 		}
 		var startAt int64
 		err = tx.exec.QueryRowContext(ctx, `UPDATE campaigns SET answers = CASE WHEN reason LIKE $1 THEN $2 ELSE answers END,
-			held_until = CASE WHEN reason LIKE $4 THEN 0 ELSE held_until END WHERE id = $3 RETURNING start_at`,
-			refusalsReason+"%", brakeAnswers, id, lateReason+"%").Scan(&startAt)
+			held_until = CASE WHEN reason LIKE $3 THEN 0 ELSE held_until END,
+			excess_agreed = CASE WHEN reason LIKE $4 AND excess > excess_agreed THEN excess ELSE excess_agreed END WHERE id = $5 RETURNING start_at`,
+			refusalsReason+"%", brakeAnswers, lateReason+"%", priceReason+"%", id).Scan(&startAt)
 		if err != nil {
 			return fmt.Errorf("resuming campaign %d: %w", id, err)
 		}

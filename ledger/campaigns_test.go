@@ -100,7 +100,9 @@ func TestStatesChangeOnlyByLegalMovesAndAreOnRecord(t *testing.T) {
 		refuse(campaign.Sending)
 		w.quote(w.campaign(c.ID))
 		w.clock.advance(time.Minute)
-		w.ok(w.l.MoveCampaign(w.ctx, c.ID, Move{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
+		refuse(campaign.Sending) // it is to be approved
+		refuse(campaign.Scheduled)
+		w.ok(w.l.Approve(w.ctx, c.ID, Approval{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
 		began := w.clock.Now()
 		refuse(campaign.Completed)
 		refuse(campaign.Quoted)

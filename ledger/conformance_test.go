@@ -191,25 +191,26 @@ func (w *world) quote(c *Campaign) *Campaign {
 	w.t.Helper()
 	q := Quote{Basis: "exact", Currency: "AUD"}
 	w.ok(w.l.EachPlannedBatch(w.ctx, c, func(b PlannedBatch) error {
-		prices := make([]campaign.Micros, len(b.Recipients))
-		for i := range prices {
-			prices[i] = price
-			q.Total += price
-			q.Messages++
-		}
-		return w.l.QuoteBatch(w.ctx, c.ID, b, prices)
+		q.Total += price * campaign.Micros(len(b.Recipients))
+		q.Messages += len(b.Recipients)
+		return w.price(c, b, func(int) campaign.Micros { return price })
 	}))
 	w.ok(w.l.SetQuote(w.ctx, c, q, "test"))
 	return w.campaign(c.ID)
 }
 
-// sending makes a campaign of n recipients in batches of size, started.
+// sending makes a campaign of n recipients in batches of size, started. Its
+// budget, if it has one, is set after the start, so that it may be too small.
 func (w *world) sending(n, size int, more ...func(*NewCampaign)) *Campaign {
 	w.t.Helper()
-	c := w.draft(n, more...)
+	var budget *campaign.Micros
+	c := w.draft(n, append(more, func(n *NewCampaign) { budget, n.Budget = n.Budget, nil })...)
 	w.plan(c, size)
 	w.quote(c)
 	w.move(c.ID, campaign.Sending)
+	if budget != nil {
+		w.ok(w.l.SetBudget(w.ctx, c.ID, *budget, "test"))
+	}
 	return w.campaign(c.ID)
 }
 
@@ -220,8 +221,23 @@ func (w *world) campaign(id int64) *Campaign {
 	return c
 }
 
+// price quotes the recipients of a batch.
+func (w *world) price(c *Campaign, b PlannedBatch, of func(i int) campaign.Micros) error {
+	p := BatchPrices{Batch: b.ID}
+	for i, r := range b.Recipients {
+		p.Recipients = append(p.Recipients, r.ID)
+		p.Prices = append(p.Prices, of(i))
+	}
+	return w.l.QuoteBatches(w.ctx, c.ID, []BatchPrices{p})
+}
+
+// move moves a campaign; a quoted one is approved.
 func (w *world) move(id int64, to campaign.State) {
 	w.t.Helper()
+	if w.campaign(id).State == campaign.Quoted && (to == campaign.Sending || to == campaign.Scheduled) {
+		w.ok(w.l.Approve(w.ctx, id, Approval{To: to, Actor: "test"}))
+		return
+	}
 	w.ok(w.l.MoveCampaign(w.ctx, id, Move{To: to, Actor: "test"}))
 }
 

@@ -194,6 +194,7 @@ type verdict struct {
 	pending    map[int64][]int64
 	spent      campaign.Micros
 	released   campaign.Micros
+	above      dearer
 }
 
 // fate is where recipients go, and why.
@@ -250,6 +251,7 @@ func (v *verdict) found(f Finding, s standing) {
 	if f.State == campaign.Accepted {
 		v.spent += f.Price
 		v.live[s.batch] = true
+		v.above.add(f.Price, s.quoted)
 	}
 	switch {
 	case s.state == campaign.RecipientCancelled && f.State == campaign.Accepted:
@@ -274,6 +276,7 @@ func (v *verdict) comesLate(f Finding, s standing) {
 	v.late[f.Recipient] = true
 	v.spent += f.Price
 	v.live[s.batch] = true
+	v.above.add(f.Price, s.quoted)
 	v.said = append(v.said, f.Outcome)
 	if slices.Contains(everywhere, s.state) {
 		v.move(f, s)
@@ -349,6 +352,15 @@ func (l *Ledger) applyVerdict(ctx context.Context, tx *tx, a *evidenced, e Evide
 		err := event(ctx, tx, a.campaign, now, "postrider", "late evidence",
 			fmt.Sprintf("%s shows that attempt %d reached %d recipients who had been taken for absent", e, a.id, len(v.late)))
 		if err != nil {
+			return err
+		}
+	}
+	tooDear, err := l.countDearer(ctx, tx, a.campaign, v.above)
+	if err != nil {
+		return err
+	}
+	if tooDear != "" {
+		if err := l.pauseIfLeft(ctx, tx, a.campaign, tooDear); err != nil {
 			return err
 		}
 	}

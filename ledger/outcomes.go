@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,12 +98,15 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 			spent, kept                campaign.Micros
 			answers, refusals, unknown int
 			passing, duplicates        []int64
+			above                      dearer
 		)
+		quoted := quotedPrices(a.claim, a.Members)
 		for i, o := range ans.Outcomes {
 			reached := done.reached(o.Recipient) // by an earlier attempt, as evidence has shown meanwhile
 			switch {
 			case o.State == campaign.Accepted:
 				spent += o.Price
+				above.add(o.Price, quoted[i])
 				answers++
 				if reached {
 					duplicates = append(duplicates, o.Recipient)
@@ -111,7 +115,7 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 				answers++
 				refusals++
 			case o.State == campaign.Unknown:
-				kept += quotedOf(a, i)
+				kept += quoted[i]
 				unknown++
 			case o.Passing && !reached:
 				passing = append(passing, o.Recipient)
@@ -143,11 +147,11 @@ func (l *Ledger) CloseAnswered(ctx context.Context, a *Attempt, ans Answer) erro
 		if err := l.recordDuplicates(ctx, tx, e, duplicates, done.now); err != nil {
 			return err
 		}
-		pause := ans.Pause
-		if pause == "" {
-			pause = refusalBrake
+		tooDear, err := l.countDearer(ctx, tx, a.Campaign, above)
+		if err != nil {
+			return err
 		}
-		return l.reopen(ctx, tx, a, done.state, done.now, pause)
+		return l.reopen(ctx, tx, a, done.state, done.now, cmp.Or(ans.Pause, tooDear, refusalBrake))
 	})
 }
 
@@ -178,10 +182,6 @@ func (l *Ledger) answerLate(ctx context.Context, tx *tx, a *Attempt, ans Answer)
 		}
 	}
 	return l.settleCampaigns(ctx, tx, locked)
-}
-
-func quotedOf(a *Attempt, i int) campaign.Micros {
-	return quotedFor(a.claim, a.Members[i:i+1])
 }
 
 // writeOutcomes moves the members to where the answer puts them. Those whom
@@ -370,13 +370,8 @@ func (l *Ledger) reopen(ctx context.Context, tx *tx, a *Attempt, state campaign.
 			return err
 		}
 	case state == campaign.Sending && pause != "":
-		var left bool
-		err := tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM batches WHERE campaign_id = $1 AND state <> 2)`, a.Campaign).Scan(&left)
-		if err != nil {
-			return fmt.Errorf("asking what is left of campaign %d: %w", a.Campaign, err)
-		}
-		if left {
-			return l.moveCampaign(ctx, tx, a.Campaign, Move{To: campaign.Paused, Reason: pause, Actor: "postrider"})
+		if err := l.pauseIfLeft(ctx, tx, a.Campaign, pause); err != nil {
+			return err
 		}
 	}
 	return l.finishIfDone(ctx, tx, a.Campaign)

@@ -167,32 +167,3 @@ func TestDiscardUnstartedLeavesNothing(t *testing.T) {
 		}
 	})
 }
-
-func TestTheQuoteIsTheSumOfEveryRecipientsPrice(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		c := w.draft(600)
-		w.plan(c, 600)
-		w.ok(w.l.EachPlannedBatch(w.ctx, c, func(b PlannedBatch) error {
-			prices := make([]campaign.Micros, len(b.Recipients))
-			for i := range prices {
-				prices[i] = campaign.Micros(i%3) * 10_000
-			}
-			if err := w.l.QuoteBatch(w.ctx, c.ID, b, prices[1:]); err == nil {
-				t.Error("a quote with a price too few was taken")
-			}
-			return w.l.QuoteBatch(w.ctx, c.ID, b, prices)
-		}))
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: "exact", Total: 6_000_000, Currency: "USD", Messages: 600, Parts: 600}, "ann"))
-		w.code(w.l.SetQuote(w.ctx, c, Quote{}, "ann"), campaign.CodeConflict)
-		got := w.campaign(c.ID)
-		w.equal([]any{got.State, got.Quoted, got.Currency}, []any{campaign.Quoted, campaign.Micros(6_000_000), "USD"})
-		// What was quoted cannot be planned or priced again.
-		b := PlannedBatch{ID: 1, Recipients: []Recipient{{ID: 1}}}
-		w.code(w.l.QuoteBatch(w.ctx, c.ID, b, []campaign.Micros{1}), campaign.CodeConflict)
-		w.code(w.l.Plan(c).Finish(w.ctx, campaign.PlanSummary{}), campaign.CodeConflict)
-		w.move(c.ID, campaign.Sending)
-		a := w.nextAttempt()
-		w.equal(a.Reserved, campaign.Micros(6_000_000))
-		w.check(c.ID)
-	})
-}

@@ -126,7 +126,7 @@ func (h *house) scheduled(t *testing.T, at time.Time) *ledger.Campaign {
 	if _, err := jobs.SkipQuote(ctx, h.ledger, c, "test"); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.ledger.MoveCampaign(ctx, c.ID, ledger.Move{To: campaign.Scheduled, Actor: "test"}); err != nil {
+	if err := h.ledger.Approve(ctx, c.ID, ledger.Approval{To: campaign.Scheduled, Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return c

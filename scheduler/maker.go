@@ -62,7 +62,7 @@ func (m *Maker) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (Resul
 	if err := p.Draft(ctx, false); err != nil {
 		return empty(err)
 	}
-	if err := p.Price(ctx); err != nil {
+	if err := p.Price(ctx, jobs.QuoteOptions{}); err != nil {
 		return Result{}, err
 	}
 	if err := affordable(p.Quote, p.Budget); err != nil {

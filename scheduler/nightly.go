@@ -173,7 +173,7 @@ func (m *Maker) prepareGroup(ctx context.Context, s ledger.Schedule, d *Definiti
 	if err := p.Draft(ctx, false); err != nil {
 		return p, err
 	}
-	return p, p.Price(ctx)
+	return p, p.Price(ctx, jobs.QuoteOptions{})
 }
 
 // references lists those of a group.

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/base64"
+	"fmt"
 	"hash/maphash"
 	"net/http"
 	"strings"
@@ -18,6 +19,7 @@ type account struct {
 	maxParts int
 
 	balance   money
+	recharges bool // says that it recharges by itself
 	stores    [channels]store
 	seen      [channels]map[[2]uint64]struct{}
 	hash      [2]maphash.Seed
@@ -142,7 +144,7 @@ func accountRoutes() []route {
 
 func getAccount(q *call, out []byte) ([]byte, *apiError) {
 	q.s.mu.Lock()
-	balance := q.a.balance
+	balance, recharges := q.a.balance, q.a.recharges
 	q.s.mu.Unlock()
 	a := q.a
 	out = append(begin(out, "Here's your account"), `{"user_id":`...)
@@ -154,7 +156,8 @@ func getAccount(q *call, out []byte) ([]byte, *apiError) {
 	out = append(out, `","user_phone":"+61411111111","user_first_name":"Sandbox","user_last_name":"Account","account":0,"account_name":"Sandbox"`...)
 	out = appendField(out, "account_billing_email", a.username+"@sandbox.invalid")
 	out = append(out, `,"account_billing_mobile":"+61411111111","country":"`+home+`","default_country_sms":"`+home+`"`...)
-	out = append(out, `,"auto_recharge":0,"auto_recharge_amount":"20.00","low_credit_amount":"0.00","setting_unicode_sms":1,"setting_email_sms_subject":0,"setting_fix_sender_id":0`...)
+	out = appendIntField(out, "auto_recharge", bit(recharges))
+	out = append(out, `,"auto_recharge_amount":"20.00","low_credit_amount":"0.00","setting_unicode_sms":1,"setting_email_sms_subject":0,"setting_fix_sender_id":0`...)
 	out = appendIntField(out, "setting_sms_message_char_limit", int64(a.maxParts))
 	out = append(out, `,"old_dashboard":0,"balance_commission":"0.000000","timezone":"Australia/Melbourne","private_uploads":0,"fax_quality":0,"setting_sms_hide_your_number":0,"setting_sms_hide_business_name":1`...)
 	out = a.appendCurrency(out)
@@ -176,4 +179,45 @@ func (a *account) appendCurrency(out []byte) []byte {
 	out = appendField(out, "currency_prefix_c", c.cents)
 	out = appendField(out, "currency_name_long", c.name)
 	return append(out, '}')
+}
+
+// Balance is what the demo account has, and whether it is topped up by itself
+// when that runs low. The sandbox only says that it would be.
+type Balance struct {
+	Balance      string `json:"balance"` // decimal, at most six places
+	AutoRecharge bool   `json:"auto_recharge"`
+}
+
+// UnmarshalJSON reads a balance; an unknown name, or an amount that is none, is
+// an error.
+func (b *Balance) UnmarshalJSON(text []byte) error {
+	type plain Balance
+	var p plain
+	if err := strictJSON(text, &p); err != nil {
+		return err
+	}
+	if _, err := parseMoney(p.Balance); err != nil {
+		return fmt.Errorf("balance: %w", err)
+	}
+	*b = Balance(p)
+	return nil
+}
+
+// Balance returns the demo account's.
+func (s *Server) Balance() Balance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Balance{s.demo.balance.String(), s.demo.recharges}
+}
+
+// SetBalance replaces the demo account's: somebody has topped it up. An amount
+// that is none is taken for nothing.
+func (s *Server) SetBalance(b Balance) {
+	amount, err := parseMoney(b.Balance)
+	if err != nil {
+		amount = 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.demo.balance, s.demo.recharges = amount, b.AutoRecharge
 }

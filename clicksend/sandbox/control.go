@@ -19,6 +19,8 @@ import (
 //	GET  /_sandbox/faults    the faults; PUT replaces them
 //	GET  /_sandbox/history   the history's behaviour; PUT replaces it
 //	GET  /_sandbox/rate      the rate limit; PUT replaces it
+//	GET  /_sandbox/balance   the balance, and whether the account recharges by
+//	                         itself; PUT replaces it
 //	GET  /_sandbox/messages  everything accepted, a JSON object a line
 //
 // messages takes channel (all when absent), page and limit (everything when
@@ -54,10 +56,14 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		writeValue(w, s.currentRate())
 	case "rate PUT":
 		replace(w, r, s.SetRate)
+	case "balance GET":
+		writeValue(w, s.Balance())
+	case "balance PUT":
+		replace(w, r, s.SetBalance)
 	case "messages GET":
 		s.serveMessages(w, r)
 	default:
-		writeError(w, notFound("The sandbox has GET stats, faults, history, rate and messages, PUT faults, history and rate, and POST reset under /_sandbox/."))
+		writeError(w, notFound("The sandbox has GET stats, faults, history, rate, balance and messages, PUT faults, history, rate and balance, and POST reset under /_sandbox/."))
 	}
 }
 

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -33,6 +34,11 @@ type Faults struct {
 	// The answer is perfect, and nothing was accepted.
 	Dropped float64
 
+	// PriceFactor multiplies what a message is charged, and not what it is
+	// quoted at, in steps of 0.0001; 0 = 1. It is no fault that is drawn: it
+	// befalls every message while it is set, whatever Limit says.
+	PriceFactor float64
+
 	HangFor    time.Duration // 0 = 30 s
 	SlowBy     time.Duration // 0 = 250 ms
 	RetryAfter time.Duration // of TooMany; whole seconds, rounded up; 0 = 1 s
@@ -61,6 +67,7 @@ type faultsJSON struct {
 	Reordered      float64  `json:"reordered"`
 	NoReference    float64  `json:"no_reference"`
 	Dropped        float64  `json:"dropped"`
+	PriceFactor    float64  `json:"price_factor"`
 	HangFor        duration `json:"hang_for"`
 	SlowBy         duration `json:"slow_by"`
 	RetryAfter     duration `json:"retry_after"`
@@ -72,7 +79,7 @@ type faultsJSON struct {
 func (f Faults) MarshalJSON() ([]byte, error) {
 	return json.Marshal(faultsJSON{
 		f.TooMany, f.Error503, f.Error500Before, f.ResetBefore, f.HangBefore, f.Slow,
-		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped,
+		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped, f.PriceFactor,
 		duration(f.HangFor), duration(f.SlowBy), duration(f.RetryAfter), f.Endpoints, f.Limit,
 	})
 }
@@ -86,7 +93,7 @@ func (f *Faults) UnmarshalJSON(b []byte) error {
 	}
 	g := Faults{
 		w.TooMany, w.Error503, w.Error500Before, w.ResetBefore, w.HangBefore, w.Slow,
-		w.Error500After, w.ResetAfter, w.Hang, w.CutJSON, w.MissingRows, w.Reordered, w.NoReference, w.Dropped,
+		w.Error500After, w.ResetAfter, w.Hang, w.CutJSON, w.MissingRows, w.Reordered, w.NoReference, w.Dropped, w.PriceFactor,
 		time.Duration(w.HangFor), time.Duration(w.SlowBy), time.Duration(w.RetryAfter), w.Endpoints, w.Limit,
 	}
 	if err := g.validate(); err != nil {
@@ -101,6 +108,9 @@ func (f *Faults) validate() error {
 		if !(p >= 0 && p <= 1) {
 			return fmt.Errorf("fault %s: probability %v is not between 0 and 1", faultNames[i], p)
 		}
+	}
+	if !(f.PriceFactor >= 0 && f.PriceFactor <= 1000) {
+		return fmt.Errorf("faults: price_factor %v is not between 0 and 1000", f.PriceFactor)
 	}
 	if f.HangFor < 0 || f.SlowBy < 0 || f.RetryAfter < 0 || f.Limit < 0 {
 		return fmt.Errorf("faults: hang_for, slow_by, retry_after and limit must not be negative")
@@ -148,6 +158,7 @@ type drawn struct {
 	hangFor    time.Duration
 	slowBy     time.Duration
 	retryAfter int
+	dearer     float64    // by which a charge is multiplied; 0: not
 	rng        *rand.Rand // for choosing rows; nil when no row fault was drawn
 }
 
@@ -165,6 +176,7 @@ func (s *Server) draw(endpoint string) drawn {
 	if len(f.Endpoints) > 0 && !slices.Contains(f.Endpoints, endpoint) {
 		return d
 	}
+	d.dearer = f.PriceFactor
 	for kind, p := range f.probabilities() {
 		if p == 0 || s.rng.Float64() >= p || f.Limit > 0 && s.faultsLeft == 0 {
 			continue
@@ -182,6 +194,15 @@ func (s *Server) draw(endpoint string) drawn {
 		}
 	}
 	return d
+}
+
+// charge is what a message of that price is charged.
+func (d *drawn) charge(price money) money {
+	if d.dearer == 0 {
+		return price
+	}
+	const step = unit / 10_000
+	return money(math.Round(float64(price)*d.dearer/float64(step))) * step
 }
 
 // rows returns the positions of an answer's rows, out of n: nil when they are

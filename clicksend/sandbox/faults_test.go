@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -423,5 +424,41 @@ func TestManyClientsAtOnceLoseNothing(t *testing.T) {
 	}
 	if len(seen) != sms {
 		t.Errorf("%d of %d in the history", len(seen), sms)
+	}
+}
+
+func TestAPriceFactorRaisesWhatIsChargedAndNotWhatIsQuoted(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	s.SetFaults(Faults{PriceFactor: 1.5, Endpoints: []string{"POST /sms/send"}})
+	body := `{"messages":[{"to":"+61400000001","body":"Hi","source":"x"}]}`
+	ask := func(path string) string {
+		req := httptest.NewRequest("POST", "/v3"+path, strings.NewReader(body))
+		req.SetBasicAuth(DefaultUsername, DefaultAPIKey)
+		rec := httptest.NewRecorder()
+		s.ServeHTTP(rec, req)
+		return rec.Body.String()
+	}
+	if got := ask("/sms/price"); !strings.Contains(got, `"message_price":"0.0566"`) {
+		t.Errorf("quoted %s", got)
+	}
+	if got := ask("/sms/send"); !strings.Contains(got, `"message_price":0.0849`) {
+		t.Errorf("charged %s", got)
+	}
+	if st := s.Stats(); st.Charged != "0.084900" || st.Balance != "999999.915100" {
+		t.Errorf("charged %s, balance %s", st.Charged, st.Balance)
+	}
+	s.SetBalance(Balance{Balance: "0.05", AutoRecharge: true})
+	s.SetFaults(Faults{})
+	body = strings.Replace(body, "Hi", "Hi again", 1)
+	if got := ask("/sms/send"); !strings.Contains(got, "INSUFFICIENT_CREDIT") {
+		t.Errorf("sent without credit: %s", got)
+	}
+	var f Faults
+	if err := f.UnmarshalJSON([]byte(`{"price_factor":-1}`)); err == nil {
+		t.Error("a negative price factor was taken")
+	}
+	if got := s.Balance(); got != (Balance{"0.050000", true}) {
+		t.Errorf("balance %+v", got)
 	}
 }

@@ -212,6 +212,7 @@ func (q *call) acceptPhone(ch channel, msgs []phoneMsg, media []byte) (total mon
 	defer s.mu.Unlock()
 	for i := range msgs {
 		m := &msgs[i]
+		m.price = q.drawn.charge(m.price)
 		var same uint64
 		if m.status == statusSuccess && !m.free {
 			same = maphash.Bytes(a.hash[0], m.to) ^ maphash.Bytes(a.hash[1], m.body)

@@ -173,6 +173,7 @@ func (q *call) acceptPost(ch channel, p *postRequest) (total money, queued int) 
 		if m.status == statusSuccess && !m.free {
 			m.status = s.refusedByChance(ch, m.name, m.line1, m.line2, m.city, m.state, m.postcode, m.country)
 		}
+		m.price = q.drawn.charge(m.price)
 		if m.status == statusSuccess && a.balance < m.price {
 			m.status = statusInsufficientCredit
 		}

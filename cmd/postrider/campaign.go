@@ -74,7 +74,7 @@ func (m *Main) campaignLs(ctx context.Context) error {
 		}
 		list = append(list, campaignJSON{
 			ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: n,
-			Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
+			Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Overspent: c.Overspent, Dearer: c.Dearer, Budget: c.Budget, Currency: c.Currency,
 			Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
 		})
 		rows = append(rows, []string{

@@ -39,7 +39,7 @@ func TestCampaignsAreListedWithWhatTheyCameTo(t *testing.T) {
 	s.provider(sandbox.Options{})
 	s.sending("spring", 5, "aarup")
 	s.sending("autumn", 2, "")
-	s.run("campaign", "ls").exits(exitDone).says("spring", "autumn", "sending", "0.14 AUD")
+	s.run("campaign", "ls").exits(exitDone).says("spring", "autumn", "sending", "0.10 AUD")
 	list := s.run("campaign", "ls", "--json").exits(exitDone).object()["campaigns"].([]any)
 	if len(list) != 2 {
 		t.Fatalf("%d campaigns, want 2", len(list))
@@ -59,7 +59,7 @@ func TestAStatusHoldsEveryKeyAndAddsUp(t *testing.T) {
 	id := s.sending("spring", 6, "aarruu")
 	for _, ref := range []string{"spring", fmt.Sprint(id)} {
 		got := s.run("campaign", "status", ref, "--json").exits(exitDone).
-			holds(map[string]any{"id": id, "name": "spring", "channel": "sms", "total": 6, "accepted": 2, "rejected": 2, "unknown": 2, "spent": "0.14", "currency": "AUD"}).object()
+			holds(map[string]any{"id": id, "name": "spring", "channel": "sms", "total": 6, "accepted": 2, "rejected": 2, "unknown": 2, "spent": "0.10", "currency": "AUD"}).object()
 		var sum int64
 		for _, key := range []string{"pending", "in_flight", "unknown", "accepted", "delivered", "undelivered", "rejected", "suppressed", "cancelled"} {
 			sum += atoi(t, fmt.Sprint(got[key]))
@@ -156,7 +156,7 @@ func TestWatchingFollowsACampaignToItsEnd(t *testing.T) {
 		over <- s.main(&out, &errs).Run(t.Context(), []string{"campaign", "status", "spring", "--watch", "--every", "1ms"})
 	}()
 	errs.await(t, func(s string) bool {
-		return strings.Contains(s, "sending: 2 of 3 (66 %), 2 accepted; charged 0.14 AUD")
+		return strings.Contains(s, "sending: 2 of 3 (66 %), 2 accepted; charged 0.10 AUD")
 	})
 	s.ledger(func(ctx context.Context, l *ledger.Ledger) {
 		if err := l.Cancel(ctx, id, "test", "enough"); err != nil {
@@ -237,7 +237,7 @@ func TestAReportsCSVAddsUpToTheReport(t *testing.T) {
 	first := rows[1]
 	for name, want := range map[string]string{
 		"phone": "+61412000000", "first_name": "Ann", "last_name": "'=SUM(A1)", "line": "2", "message_id": "ID-0", "status": "SUCCESS",
-		"price": "0.07", "parts": "1", "messages": "1", "currency": "AUD",
+		"price": "0.05", "parts": "1", "messages": "1", "currency": "AUD",
 	} {
 		if first[at[name]] != want {
 			t.Errorf("%s is %q, want %q", name, first[at[name]], want)

@@ -122,14 +122,17 @@ func (m *Main) campaignCreate(ctx context.Context, file, replaces string) error 
 }
 
 func (m *Main) campaignPriceCommand() *cobra.Command {
-	return &cobra.Command{
+	var exact bool
+	cmd := &cobra.Command{
 		Use: "price ID", Short: "Say what a planned campaign costs; nothing is sent",
 		Args: exactArgs(1, "the campaign's number or name"),
-		RunE: func(cmd *cobra.Command, args []string) error { return m.campaignPrice(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return m.campaignPrice(cmd.Context(), args[0], exact) },
 	}
+	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
+	return cmd
 }
 
-func (m *Main) campaignPrice(ctx context.Context, ref string) error {
+func (m *Main) campaignPrice(ctx context.Context, ref string, exact bool) error {
 	l, c, err := m.openCampaign(ctx, ref)
 	if err != nil {
 		return err
@@ -140,7 +143,7 @@ func (m *Main) campaignPrice(ctx context.Context, ref string) error {
 		return err
 	}
 	defer done()
-	o, err := m.price(ctx, l, provider, c)
+	o, err := m.price(ctx, l, provider, c, exact)
 	if err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (m *Main) campaignPrice(ctx context.Context, ref string) error {
 }
 
 // price asks the provider what a campaign that has not started costs.
-func (m *Main) price(ctx context.Context, l *ledger.Ledger, provider *jobs.Provider, c *ledger.Campaign) (*offer, error) {
+func (m *Main) price(ctx context.Context, l *ledger.Ledger, provider *jobs.Provider, c *ledger.Campaign, exact bool) (*offer, error) {
 	if c.State != campaign.Draft && c.State != campaign.Quoted {
 		return nil, campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what has not been approved is priced", c.ID, c.State)
 	}
@@ -173,7 +176,9 @@ func (m *Main) price(ctx context.Context, l *ledger.Ledger, provider *jobs.Provi
 		}
 	}
 	bar := m.newMeter("pricing", "messages")
-	quote, err := jobs.MakeQuote(ctx, l, provider, c, m.who(), bar.Report)
+	how := m.quoteOptions(c.Channel, exact)
+	how.Progress = bar.Report
+	quote, err := jobs.MakeQuote(ctx, l, provider, c, how)
 	bar.End()
 	if err != nil {
 		return nil, jobs.Explain(err)
@@ -189,21 +194,22 @@ func (m *Main) price(ctx context.Context, l *ledger.Ledger, provider *jobs.Provi
 }
 
 func (m *Main) campaignStartCommand() *cobra.Command {
-	var yes, wait bool
+	var yes, wait, exact bool
 	cmd := &cobra.Command{
 		Use: "start ID", Short: "Approve a planned campaign and send it, now or at its hour",
 		Long: "Prices the campaign, shows what it comes to, asks for a yes, and sends it.",
 		Args: exactArgs(1, "the campaign's number or name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.campaignStart(cmd.Context(), args[0], yes, wait)
+			return m.campaignStart(cmd.Context(), args[0], yes, wait, exact)
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the campaign has ended")
+	cmd.Flags().BoolVar(&exact, "exact", false, exactUsage)
 	return cmd
 }
 
-func (m *Main) campaignStart(ctx context.Context, ref string, yes, wait bool) error {
+func (m *Main) campaignStart(ctx context.Context, ref string, yes, wait, exact bool) error {
 	if !yes && !m.atTerminal() {
 		return usagef("there is no terminal to ask for a yes: add --yes once you have seen `postrider campaign price`, nothing was sent")
 	}
@@ -219,7 +225,7 @@ func (m *Main) campaignStart(ctx context.Context, ref string, yes, wait bool) er
 	if err != nil {
 		return err
 	}
-	o, err := m.price(ctx, l, provider, c)
+	o, err := m.price(ctx, l, provider, c, exact)
 	done()
 	if err != nil {
 		return err
@@ -242,7 +248,7 @@ func (m *Main) campaignStart(ctx context.Context, ref string, yes, wait bool) er
 	if later {
 		to = campaign.Scheduled
 	}
-	if err := jobs.Approve(ctx, l, c, o.quote, to, m.who()); err != nil {
+	if err := l.Approve(ctx, c.ID, ledger.Approval{To: to, Actor: m.who()}); err != nil {
 		return err
 	}
 	return m.follow(ctx, l, c.ID, wait, time.Local)

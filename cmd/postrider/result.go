@@ -19,15 +19,19 @@ type campaignJSON struct {
 	State   campaign.State   `json:"state"`
 	Reason  string           `json:"reason"`
 	ledger.Counts
-	Quoted   campaign.Micros  `json:"quoted"`
-	Spent    campaign.Micros  `json:"spent"`
-	Reserved campaign.Micros  `json:"reserved"`
-	Budget   *campaign.Micros `json:"budget,omitempty"`
-	Currency string           `json:"currency"`
-	Created  time.Time        `json:"created"`
-	StartAt  *time.Time       `json:"start_at,omitempty"`
-	Started  *time.Time       `json:"started,omitempty"`
-	Ended    *time.Time       `json:"ended,omitempty"`
+	Quoted   campaign.Micros `json:"quoted"`
+	Spent    campaign.Micros `json:"spent"`
+	Reserved campaign.Micros `json:"reserved"`
+	// Overspent is by how much messages cost more than they were quoted at, and
+	// Dearer how many did.
+	Overspent campaign.Micros  `json:"overspent"`
+	Dearer    int              `json:"dearer"`
+	Budget    *campaign.Micros `json:"budget,omitempty"`
+	Currency  string           `json:"currency"`
+	Created   time.Time        `json:"created"`
+	StartAt   *time.Time       `json:"start_at,omitempty"`
+	Started   *time.Time       `json:"started,omitempty"`
+	Ended     *time.Time       `json:"ended,omitempty"`
 
 	// HeldUntil is when the provider lets the messages go that it holds, and
 	// CancelProblem why they are not being cancelled there although they are to be.
@@ -73,7 +77,7 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 	}
 	out := &campaignJSON{
 		ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: counts,
-		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Budget: c.Budget, Currency: c.Currency,
+		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Overspent: c.Overspent, Dearer: c.Dearer, Budget: c.Budget, Currency: c.Currency,
 		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
 	}
 	if c.Timing.Window != nil {
@@ -209,6 +213,9 @@ func (m *Main) printReport(c *campaignJSON) {
 		money += fmt.Sprintf(", reserved for what is in flight or unknown %s", c.Reserved)
 	}
 	m.say("  %s %s", money, c.Currency)
+	if c.Dearer > 0 {
+		m.say("  %s cost more than quoted, %s %s in all", plural(c.Dearer, "message"), c.Overspent, c.Currency)
+	}
 	if c.Quarantine != "" {
 		m.say("  nothing leaves: %v", ledger.Quarantine{Reason: c.Quarantine}.Err())
 	}

@@ -25,6 +25,7 @@ type sendRequest struct {
 	yes     bool
 	wait    bool
 	dryRun  bool
+	exact   bool
 	testTo  string
 	testRow int
 }
@@ -56,6 +57,7 @@ func (m *Main) sendCommand() *cobra.Command {
 	f.BoolVar(&r.yes, "yes", false, "do not ask")
 	f.BoolVar(&r.wait, "wait", false, "wait until the campaign has ended")
 	f.BoolVar(&r.dryRun, "dry-run", false, "show plan, price and five messages; send nothing")
+	f.BoolVar(&r.exact, "exact", false, exactUsage)
 	f.StringVar(&r.testTo, "test-to", "", "send one rendered message to this number, and start no campaign (sms, mms)")
 	f.IntVar(&r.testRow, "test-row", 1, "which contact's message --test-to sends, from 1")
 	return cmd
@@ -98,7 +100,7 @@ func (r *sendRequest) refuseWithTest(row bool) error {
 	for _, f := range []struct {
 		name  string
 		given bool
-	}{{"--name", r.Name != ""}, {"--budget", r.Budget != ""}, {"--at", r.At != ""}, {"--window", r.Timing.HasWindow()}, {"--if-late", r.Timing.HasLate()}, {"--hold-at", r.HoldAt != ""}, {"--wait", r.wait}, {"--again", r.Again}} {
+	}{{"--name", r.Name != ""}, {"--budget", r.Budget != ""}, {"--at", r.At != ""}, {"--window", r.Timing.HasWindow()}, {"--if-late", r.Timing.HasLate()}, {"--hold-at", r.HoldAt != ""}, {"--wait", r.wait}, {"--again", r.Again}, {"--exact", r.exact}} {
 		if f.given {
 			return usagef("--test-to sends one message and starts no campaign: leave %s out", f.name)
 		}
@@ -165,7 +167,7 @@ func (m *Main) send(ctx context.Context, r *sendRequest) error {
 	if err := m.draft(ctx, p, r.dryRun); err != nil {
 		return err
 	}
-	if err := p.Price(ctx); err != nil {
+	if err := p.Price(ctx, m.quoteOptions(p.Content.Channel, r.exact)); err != nil {
 		return err
 	}
 	offer := m.offer(ctx, provider, p)
@@ -441,9 +443,9 @@ func (m *Main) showOffer(o *offer) {
 		m.say("  note          the provider counts the parts of %s messages otherwise than we do; its count is charged", number(o.quote.PartsDiffer))
 	}
 	if len(o.quote.Refusals) > 0 {
-		m.say("  will refuse   %s", list(o.quote.Refusals))
+		m.say("  will refuse   %s", list(o.quote.Refusals)) // where, the price says
 	}
-	m.say("  price         %s %s", o.quote.Total, o.quote.Currency)
+	m.showQuote(o.quote)
 	if o.balance < o.quote.Total {
 		note := ""
 		if o.recharge {
@@ -575,6 +577,8 @@ type offerJSON struct {
 	Sender      string               `json:"sender,omitempty"`
 	Plan        campaign.PlanSummary `json:"plan"`
 	Quoted      campaign.Micros      `json:"quoted"`
+	Basis       string               `json:"basis"`
+	Detail      campaign.QuoteDetail `json:"detail"`
 	Budget      *campaign.Micros     `json:"budget,omitempty"`
 	Currency    string               `json:"currency"`
 	Refusals    map[string]int       `json:"refusals,omitempty"`
@@ -597,7 +601,7 @@ type offerJSON struct {
 func offerOf(o *offer) offerJSON {
 	out := offerJSON{
 		ID: o.campaign.ID, Channel: o.campaign.Channel, Host: o.host, Sender: o.campaign.Content.From,
-		Plan: o.campaign.Plan, Quoted: o.quote.Total, Budget: o.campaign.Budget, Currency: o.quote.Currency, Refusals: o.quote.Refusals,
+		Plan: o.campaign.Plan, Quoted: o.quote.Total, Basis: o.quote.Basis, Detail: o.quote.Detail, Budget: o.campaign.Budget, Currency: o.quote.Currency, Refusals: o.quote.Refusals,
 		Seconds: o.duration().Seconds(),
 	}
 	if t := &o.campaign.Timing; t.Window != nil {

@@ -273,7 +273,7 @@ func people(n int) []campaign.Contact {
 const leaseOfTests = 30 * time.Second
 
 // sending plans and starts a campaign of n recipients, of which one batch is
-// answered as outcomes say, by position: a for accepted at 0.07, r for
+// answered as outcomes say, by position: a for accepted at 0.05, r for
 // rejected, u for unknown, p for pending. The rest of the batch is accepted.
 func (s *shell) sending(name string, n int, outcomes string, more ...func(*ledger.NewCampaign)) (id int64) {
 	s.t.Helper()
@@ -303,9 +303,9 @@ func (s *shell) sending(name string, n int, outcomes string, more ...func(*ledge
 		must(err)
 		c, err = l.Campaign(ctx, c.ID)
 		must(err)
-		_, err = jobs.MakeQuote(ctx, l, p, c, "test", nil)
+		_, err = jobs.MakeQuote(ctx, l, p, c, jobs.QuoteOptions{Actor: "test"})
 		must(err)
-		must(l.MoveCampaign(ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test", Reason: "approved"}))
+		must(l.Approve(ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test", Reason: "approved"}))
 		id = c.ID
 		if outcomes == "" {
 			return
@@ -321,11 +321,11 @@ func (s *shell) sending(name string, n int, outcomes string, more ...func(*ledge
 		ans := ledger.Answer{Currency: "AUD"}
 		for i, r := range claim.Recipients {
 			members[i] = r.ID
-			o := ledger.Outcome{Recipient: r.ID, State: campaign.Accepted, ProviderID: fmt.Sprintf("ID-%d", i), Status: "SUCCESS", Price: 70_000, Parts: 1}
+			o := ledger.Outcome{Recipient: r.ID, State: campaign.Accepted, ProviderID: fmt.Sprintf("ID-%d", i), Status: "SUCCESS", Price: 50_000, Parts: 1}
 			if i < len(outcomes) {
 				switch outcomes[i] {
 				case 'r':
-					o = ledger.Outcome{Recipient: r.ID, State: campaign.Rejected, Reason: "INVALID_RECIPIENT", Status: "INVALID_RECIPIENT", Price: 70_000}
+					o = ledger.Outcome{Recipient: r.ID, State: campaign.Rejected, Reason: "INVALID_RECIPIENT", Status: "INVALID_RECIPIENT", Price: 50_000}
 				case 'u':
 					o = ledger.Outcome{Recipient: r.ID, State: campaign.Unknown, Reason: "INTERNAL_ERROR"}
 				case 'p':
