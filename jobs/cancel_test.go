@@ -28,7 +28,7 @@ func (r *rig) heldUntil(ch campaign.Channel, n int, at time.Time) *ledger.Campai
 	content := r.content(ch)
 	content.Schedule = at.Unix()
 	c := r.quoted(content, n)
-	r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	return r.campaign(c.ID)
 }
 

@@ -38,8 +38,11 @@ func TestNothingLeavesASecondAfterAPauseHasReturned(t *testing.T) {
 	r.work()
 	r.work() // and a second worker, with hands of its own
 	pauses, after := 0, 0
+	r.ok(r.l.Approve(r.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	for !r.campaign(c.ID).State.Final() {
-		r.ok(r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Sending, Actor: "test"}))
+		if pauses > 0 {
+			r.ok(r.l.Resume(r.ctx, c.ID, "test"))
+		}
 		time.Sleep(time.Duration(300+rand.IntN(400)) * time.Millisecond)
 		err := r.l.MoveCampaign(r.ctx, c.ID, ledger.Move{To: campaign.Paused, Actor: "test"})
 		paused := time.Now()

@@ -50,7 +50,7 @@ func TestEveryChangeOfStateIsLegalAndOnRecord(t *testing.T) {
 					h.may(w.l.MoveCampaign(w.ctx, c.ID, Move{To: states.Draw(t, "to"), Actor: "ann", Reason: "a person wants it"}))
 				},
 				"begin": func(*rapid.T) {
-					h.may(w.l.MoveCampaign(w.ctx, c.ID, Move{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
+					h.may(w.l.Approve(w.ctx, c.ID, Approval{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
 				},
 				"resume": func(*rapid.T) { h.may(w.l.Resume(w.ctx, c.ID, "bob")) },
 				"cancel": func(t *rapid.T) {
@@ -176,7 +176,7 @@ func (w *world) wholeLives(moves map[[2]campaign.State]bool) {
 // to moves the campaign, which must be possible.
 func (h *history) to(to campaign.State) {
 	h.t.Helper()
-	h.ok(h.l.MoveCampaign(h.ctx, h.id, Move{To: to, Actor: "ann", Reason: "a person wants it"}))
+	h.move(h.id, to)
 	h.check()
 }
 
