@@ -99,6 +99,10 @@ func (d *demo) run(ctx context.Context) error {
 		{"send", "--channel", "mms", "--to", "list:customers", "--name", "sale-mms", "--from", "+61411111111", "--subject", "Summer sale", "--body", "See you soon, {{first_name|dear customer}}!", "--media", "sale.png", "--yes"},
 		{"send", "--channel", "letter", "--to", "list:customers", "--name", "sale-letter", "--file", "letter.pdf", "--colour", "--duplex", "--return-address", "2", "--yes"},
 		{"send", "--channel", "postcard", "--to", "list:customers", "--name", "sale-postcard", "--file", "front.pdf", "--file", "back.pdf", "--return-address", "2", "--yes"},
+		{"list", "import", "vips", "vips.csv", "--country", "AU"},
+		{"send", "--channel", "sms", "--to", "list:vips", "--name", "reminder", "--from", "ACME", "--body", "Last day of our sale, {{first_name}}.",
+			"--at", time.Now().Add(24 * time.Hour).Format(time.RFC3339), "--hold-at", "provider", "--yes"},
+		{"campaign", "cancel", "reminder", "--reason", "the sale goes on", "--wait", "--yes"},
 	} {
 		if err := d.step(ctx, args); err != nil {
 			return err
@@ -191,9 +195,11 @@ type demoReport struct {
 
 // demoProviderIs is what the pretended provider counted on one channel.
 type demoProviderIs struct {
-	Accepted int `json:"accepted"`
-	Refused  int `json:"refused"`
-	Again    int `json:"again"` // destinations accepted more than once
+	Accepted  int             `json:"accepted"`
+	Refused   int             `json:"refused"`
+	Cancelled int             `json:"cancelled"` // of the accepted
+	Again     int             `json:"again"`     // destinations accepted more than once
+	Charged   campaign.Micros `json:"charged"`   // without what was refunded
 }
 
 // report prints what became of everybody, and holds it against the provider's
@@ -208,37 +214,45 @@ func (d *demo) report(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slices.Reverse(all)
 	r := demoReport{Provider: map[string]demoProviderIs{}, Agree: true}
 	m := d.main
 	m.say("What became of everybody, by the ledger and by the provider:\n")
-	m.say("  %-10s %10s %10s %10s %10s %10s   %14s", "channel", "contacts", "accepted", "rejected", "suppressed", "unknown", "charged")
-	var sums ledger.Counts
+	m.say("  %-14s %9s %9s %9s %10s %9s   %14s", "campaign", "contacts", "accepted", "rejected", "suppressed", "cancelled", "charged")
+	var sum ledger.Counts
 	var spent campaign.Micros
-	stats := d.provider.Stats()
-	for i := len(all) - 1; i >= 0; i-- {
+	ours := map[string]demoProviderIs{}
+	for i := range all {
 		c, err := describe(ctx, l, all[i].ID)
 		if err != nil {
 			return err
 		}
 		r.Campaigns = append(r.Campaigns, c)
-		m.say("  %-10s %10s %10s %10s %10s %10s   %10s %s", c.Channel, number(c.Total), number(c.Accepted), number(c.Rejected), number(c.Suppressed), number(c.Unknown), c.Spent, c.Currency)
-		sums.Total += c.Total
-		sums.Accepted += c.Accepted
-		sums.Rejected += c.Rejected
-		sums.Suppressed += c.Suppressed
-		sums.Unknown += c.Unknown
+		m.say("  %-14s %9s %9s %9s %10s %9s   %10s %s", c.Name, number(c.Total), number(c.Accepted), number(c.Rejected), number(c.Suppressed), number(c.Cancelled), c.Spent, c.Currency)
+		sum.Total += c.Total
+		sum.Accepted += c.Accepted
+		sum.Rejected += c.Rejected
+		sum.Suppressed += c.Suppressed
+		sum.Cancelled += c.Cancelled
 		spent += c.Spent
-		p := providerCounts(stats, c.Channel)
-		r.Provider[string(c.Channel)] = p
-		if p.Accepted != c.Accepted || p.Refused != c.Rejected || p.Again != 0 ||
-			c.Total != c.Accepted+c.Rejected+c.Suppressed {
-			r.Agree = false
-		}
+		o := ours[string(c.Channel)]
+		o.Accepted += c.Accepted + c.Cancelled // the demo cancels what the provider has taken
+		o.Refused += c.Rejected
+		o.Cancelled += c.Cancelled
+		o.Charged += c.Spent
+		ours[string(c.Channel)] = o
+		r.Agree = r.Agree && c.Total == c.Accepted+c.Rejected+c.Suppressed+c.Cancelled
 	}
-	m.say("  %-10s %10s %10s %10s %10s %10s   %10s", "in all", number(sums.Total), number(sums.Accepted), number(sums.Rejected), number(sums.Suppressed), number(sums.Unknown), spent)
-	for _, c := range r.Campaigns {
-		p := r.Provider[string(c.Channel)]
-		m.say("  the provider counted on %-8s %s accepted, %s refused, %s twice", c.Channel, number(p.Accepted), number(p.Refused), number(p.Again))
+	m.say("  %-14s %9s %9s %9s %10s %9s   %10s", "in all", number(sum.Total), number(sum.Accepted), number(sum.Rejected), number(sum.Suppressed), number(sum.Cancelled), spent)
+	stats := d.provider.Stats()
+	for _, ch := range campaign.Channels() {
+		p, err := providerCounts(stats, ch)
+		if err != nil {
+			return err
+		}
+		r.Provider[string(ch)] = p
+		r.Agree = r.Agree && p == ours[string(ch)]
+		m.say("  the provider counted on %-8s %s accepted, %s of them cancelled, %s refused, %s twice", ch, number(p.Accepted), number(p.Cancelled), number(p.Refused), number(p.Again))
 	}
 	if m.json {
 		if err := m.printJSON(r); err != nil {
@@ -264,11 +278,17 @@ func quoteArgs(args []string) string {
 	return strings.Join(out, " ")
 }
 
-func providerCounts(s sandbox.Stats, c campaign.Channel) demoProviderIs {
+func providerCounts(s sandbox.Stats, c campaign.Channel) (demoProviderIs, error) {
 	ch := s.Channels[string(c)]
-	refused := int64(0)
+	p := demoProviderIs{Accepted: int(ch.Accepted), Cancelled: int(ch.Cancelled), Again: int(ch.Again)}
 	for _, n := range ch.Refused {
-		refused += n
+		p.Refused += int(n)
 	}
-	return demoProviderIs{Accepted: int(ch.Accepted), Refused: int(refused), Again: int(ch.Again)}
+	charged, err := campaign.ParseMicros(ch.Charged)
+	if err != nil {
+		return p, err
+	}
+	refunded, err := campaign.ParseMicros(ch.Refunded)
+	p.Charged = charged - refunded
+	return p, err
 }

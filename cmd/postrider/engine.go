@@ -195,7 +195,7 @@ func (m *Main) startRuns(e *engine, l *ledger.Ledger, log *slog.Logger, name str
 		e.provider = p
 	}
 	e.runs = &scheduler.Runs{
-		Ledger: l, Log: log, Name: name, Lease: max(30*time.Second, m.cfg.Lease), Alarms: m.alarmer(),
+		Ledger: l, Log: log, Name: name, Lease: 2 * m.cfg.Lease, Alarms: m.alarmer(),
 		Runner: &scheduler.Maker{Ledger: l, Provider: e.provider, Log: log, Country: m.cfg.Country, RejectsDir: m.cfg.DataDir},
 	}
 	e.runs.Start()

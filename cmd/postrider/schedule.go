@@ -43,7 +43,8 @@ type runJSON struct {
 	Reason    string          `json:"reason"`
 	Tries     int             `json:"tries"`
 	NextTry   *time.Time      `json:"next_try_at,omitempty"`
-	Campaign  int64           `json:"campaign,omitempty"`
+	Campaign  int64           `json:"campaign,omitempty"` // the first of them
+	Campaigns []int64         `json:"campaigns,omitempty"`
 	Started   *time.Time      `json:"started_at,omitempty"`
 	Ended     *time.Time      `json:"ended_at,omitempty"`
 	Report    json.RawMessage `json:"report,omitempty"`
@@ -333,6 +334,16 @@ func (m *Main) scheduleHistory(ctx context.Context, name string, limit int) erro
 	for i := range runs {
 		shown[i] = runOf(&runs[i], loc)
 		shown[i].Alarms = alarms[runs[i].ID]
+		if runs[i].Campaign == 0 {
+			continue
+		}
+		made, err := l.RunCampaigns(ctx, runs[i].ID)
+		if err != nil {
+			return err
+		}
+		for _, c := range made {
+			shown[i].Campaigns = append(shown[i].Campaigns, c.ID)
+		}
 	}
 	if m.json {
 		return m.printJSON(map[string]any{"schedule": s.Name, "state": string(s.State), "timezone": s.Zone, "runs": shown})
@@ -341,12 +352,12 @@ func (m *Main) scheduleHistory(ctx context.Context, name string, limit int) erro
 		m.say("schedule %q has not run yet", printable(s.Name))
 		return nil
 	}
-	rows := [][]string{{"RUN", "DUE", "CAMPAIGN", "TRIES", "STATE"}}
+	rows := [][]string{{"RUN", "DUE", "CAMPAIGNS", "TRIES", "STATE"}}
 	for i := range shown {
 		r := &shown[i]
 		made, local := "-", strings.Replace(r.LocalTime, "T", " ", 1)
-		if r.Campaign != 0 {
-			made = strconv.FormatInt(r.Campaign, 10)
+		if len(r.Campaigns) > 0 {
+			made = strings.Trim(fmt.Sprint(r.Campaigns), "[]")
 		}
 		if r.Manual {
 			local += " by hand"
