@@ -15,6 +15,7 @@ import (
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend/sandbox"
 	"github.com/postrider/postrider/internal/services"
+	"github.com/postrider/postrider/internal/specimen"
 )
 
 // mixed writes n people in Australia, Britain, New Zealand and Canada, in which
@@ -90,7 +91,7 @@ func TestAcceptQuoteAgainstCharge(t *testing.T) {
 	w.mixed("people.csv", n)
 	w.file("sale.png", picture(t))
 	w.file("letter.pdf", page("letter"))
-	w.file("card.pdf", card("card"))
+	w.file("card.pdf", specimen.Card("card", 2))
 	w.role("worker")
 	w.role("scheduler")
 	for _, args := range [][]string{
