@@ -268,7 +268,7 @@ func (b *boundary) send(w *world) []string {
 			"--body", "See you, {{first_name}}", "--media", w.file("sale.png", picture(w.t)), "--yes"}
 	}
 	if b.at {
-		args = append(args, "--at", time.Now().Add(4*time.Second).Format(time.RFC3339))
+		args = append(args, "--at", time.Now().Add(12*time.Second).Format(time.RFC3339))
 	}
 	return args
 }
