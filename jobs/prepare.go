@@ -335,7 +335,7 @@ func (r *Preparation) settle() {
 // Discard removes what was prepared, unless it was approved or kept. The
 // context may have ended.
 func (r *Preparation) Discard(ctx context.Context) error {
-	if r == nil || r.settled {
+	if r == nil || r.p == nil || r.settled {
 		return nil
 	}
 	r.settled = true

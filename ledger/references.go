@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -16,7 +17,7 @@ import (
 
 // claimed is true of a claim m that stands in the way of run $1. Those of its
 // own campaigns do: they are on their way.
-const claimed = `(EXISTS (SELECT 1 FROM campaigns c WHERE c.id = m.campaign_id)
+const claimed = `(EXISTS (SELECT 1 FROM campaigns c WHERE c.id = m.campaign_id AND c.state <> 'failed')
 	OR m.run_id <> $1 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = m.run_id AND r.state IN ('due', 'running')))`
 
 // Mailed tells which references a run must leave alone: mailed before, or about
@@ -42,12 +43,16 @@ func (l *Ledger) Mailed(ctx context.Context, run int64, refs []string) (map[stri
 
 // ClaimReferences makes references the run's, all or none: an Error with
 // CodeConflict when another run has claimed one of them since they were asked
-// for.
-func (l *Ledger) ClaimReferences(ctx context.Context, run int64, refs []string) error {
+// for, ErrLostLease when another maker has the run.
+func (l *Ledger) ClaimReferences(ctx context.Context, r *Run, refs []string) error {
+	run := r.ID
 	refs = slices.Sorted(slices.Values(refs)) // one order everywhere, so that no two writes wait for each other
 	return l.store.write(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
+			return err
+		}
+		if err := l.holdRun(ctx, tx, r); err != nil {
 			return err
 		}
 		for part := range slices.Chunk(refs, 200) {
@@ -75,10 +80,34 @@ func (l *Ledger) ClaimReferences(ctx context.Context, run int64, refs []string) 
 	})
 }
 
-// BindReferences says which campaign mails references that the run has claimed.
-func (l *Ledger) BindReferences(ctx context.Context, run, campaignID int64, refs []string) error {
+// holdRun makes sure that the maker of a claimed run still has it, until the
+// write ends. ErrLostLease when it has not.
+func (l *Ledger) holdRun(ctx context.Context, tx *tx, r *Run) error {
+	var id int64
+	err := tx.exec.QueryRowContext(ctx, `SELECT id FROM runs WHERE id = $1 AND fence = $2 AND state = 'running' AND campaign_id IS NULL`+l.store.forUpdate(), r.ID, r.Fence).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrLostLease
+	}
+	if err != nil {
+		return fmt.Errorf("reading run %d: %w", r.ID, err)
+	}
+	return nil
+}
+
+// BindReferences says which quoted campaign mails references that the run has
+// claimed. ErrLostLease when another maker has the run.
+func (l *Ledger) BindReferences(ctx context.Context, r *Run, campaignID int64, refs []string) error {
+	run := r.ID
 	refs = slices.Sorted(slices.Values(refs))
 	return l.store.write(ctx, func(tx *tx) error {
+		if state, err := l.lockCampaign(ctx, tx, campaignID); err != nil {
+			return err
+		} else if state.Final() {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: nothing is mailed by it", campaignID, state)
+		}
+		if err := l.holdRun(ctx, tx, r); err != nil {
+			return err
+		}
 		for part := range slices.Chunk(refs, 500) {
 			res, err := tx.exec.ExecContext(ctx, `UPDATE mailed_references SET campaign_id = $1 WHERE run_id = $2 AND reference IN (`+placeholders(3, len(part))+`)`,
 				append([]any{campaignID, run}, texts(part)...)...)
@@ -135,4 +164,31 @@ func texts(all []string) []any {
 		args[i] = s
 	}
 	return args
+}
+
+// Doubtful tells which recipients of a campaign were in an attempt whose outcome
+// was not known, and who may turn out to have been reached after all.
+func (l *Ledger) Doubtful(ctx context.Context, campaignID int64) (map[int64]bool, error) {
+	rows, err := l.store.read().QueryContext(ctx, `SELECT unresolved, absent FROM attempts WHERE campaign_id = $1 AND (unresolved IS NOT NULL OR absent IS NOT NULL)`, campaignID)
+	if err != nil {
+		return nil, fmt.Errorf("looking for lost answers of campaign %d: %w", campaignID, err)
+	}
+	defer rows.Close()
+	doubtful := map[int64]bool{}
+	for rows.Next() {
+		var cells [2][]byte
+		if err := rows.Scan(&cells[0], &cells[1]); err != nil {
+			return nil, fmt.Errorf("looking for lost answers of campaign %d: %w", campaignID, err)
+		}
+		for _, cell := range cells {
+			members, err := decodeMembers(cell)
+			if err != nil {
+				return nil, fmt.Errorf("looking for lost answers of campaign %d: %w", campaignID, err)
+			}
+			for _, id := range members {
+				doubtful[id] = true
+			}
+		}
+	}
+	return doubtful, rows.Err()
 }

@@ -11,9 +11,9 @@ import (
 func TestAReferenceIsMailedOnceEver(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		s := w.schedule("nightly")
-		w.record(s, "2026-11-22T02:00", "2026-11-23T02:00")
+		w.record(s, "2026-11-22T02:00")
 		open := w.openRuns()
-		one, two := open[0].ID, open[1].ID
+		one := w.claimRun(&open[0].Run, "one")
 		var refs []string
 		for i := range 450 {
 			refs = append(refs, fmt.Sprintf("INV-%03d", i))
@@ -24,42 +24,60 @@ func TestAReferenceIsMailedOnceEver(t *testing.T) {
 			w.ok(err)
 			w.equal(len(got), want)
 		}
-		mailed(one, 0)
+		mailed(one.ID, 0)
+		w.is(w.l.ClaimReferences(w.ctx, &open[0].Run, refs[:300]), ErrLostLease) // as it was before the claim
 		w.ok(w.l.ClaimReferences(w.ctx, one, refs[:300]))
 		w.ok(w.l.ClaimReferences(w.ctx, one, refs[:300])) // a second try of the same run
-		mailed(one, 0)
-		mailed(two, 300)
+		mailed(one.ID, 0)
+
+		// Another schedule at the same hour.
+		other := w.schedule("also nightly")
+		w.record(other, "2026-11-22T02:00")
+		var two *Run
+		for _, o := range w.openRuns() {
+			if o.ScheduleID == other.ID {
+				two = w.claimRun(&o.Run, "two")
+			}
+		}
+		mailed(two.ID, 300)
 		// All or none.
 		w.code(w.l.ClaimReferences(w.ctx, two, refs[299:]), campaign.CodeConflict)
-		mailed(one, 0)
+		mailed(one.ID, 0)
 		w.ok(w.l.ClaimReferences(w.ctx, two, refs[300:]))
 
 		// Once bound, they are mailed for their own run as well.
 		c := w.draft(1)
 		w.ok(w.l.BindReferences(w.ctx, one, c.ID, refs[:300]))
-		mailed(one, 450)
+		mailed(one.ID, 450)
 		w.code(w.l.ClaimReferences(w.ctx, one, refs[:1]), campaign.CodeConflict)
 		w.code(w.l.BindReferences(w.ctx, two, c.ID, refs[:1]), campaign.CodeConflict)
 
 		// What a campaign that came to nothing had is free again.
 		w.ok(w.l.DiscardUnstarted(w.ctx, c.ID))
-		mailed(one, 150)
-		mailed(two, 300) // but run one may still mail it
+		mailed(one.ID, 150)
+		mailed(two.ID, 300) // but run one may still mail it
+		w.code(w.l.BindReferences(w.ctx, one, c.ID, refs[:300]), campaign.CodeNotFound)
 		w.ok(w.l.ClaimReferences(w.ctx, one, refs[:300]))
 
+		// A maker that lost its run binds nothing.
+		w.clock.advance(time.Hour)
+		again := w.claimRun(one, "three")
+		d := w.draft(1)
+		w.is(w.l.BindReferences(w.ctx, one, d.ID, refs[:300]), ErrLostLease)
+
 		// A run that ended without a campaign holds nothing.
-		r := w.claimRun(&open[0].Run, "one")
-		w.ok(w.l.MoveRun(w.ctx, r, RunMove{To: RunFailed, Reason: "no"}))
-		mailed(two, 0)
+		w.ok(w.l.MoveRun(w.ctx, again, RunMove{To: RunFailed, Reason: "no"}))
+		mailed(two.ID, 0)
+		w.is(w.l.ClaimReferences(w.ctx, one, refs[:300]), ErrLostLease)
+		two = w.claimRun(two, "four")
 		w.ok(w.l.ClaimReferences(w.ctx, two, refs))
 
 		// What was not mailed is given up by name.
-		d := w.draft(1)
 		w.ok(w.l.BindReferences(w.ctx, two, d.ID, refs))
-		w.ok(w.l.FreeReferences(w.ctx, one, refs[:10])) // not its own
-		mailed(two, 450)
-		w.ok(w.l.FreeReferences(w.ctx, two, refs[:10]))
-		mailed(two, 440)
+		w.ok(w.l.FreeReferences(w.ctx, one.ID, refs[:10])) // not its own
+		mailed(two.ID, 450)
+		w.ok(w.l.FreeReferences(w.ctx, two.ID, refs[:10]))
+		mailed(two.ID, 440)
 	})
 }
 

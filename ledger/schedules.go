@@ -284,13 +284,16 @@ func (l *Ledger) lockSchedule(ctx context.Context, tx *tx, id int64) (lockedSche
 }
 
 // skipQuarantinedRuns skips what a ledger that leaves quarantine believes to be
-// due: what it was copied from may have run it since.
+// due, and pauses every schedule: what it was copied from may have run it since,
+// and this ledger does not know which letters were mailed then. A person looks,
+// and resumes.
 func (l *Ledger) skipQuarantinedRuns(ctx context.Context, tx *tx) error {
 	now, err := l.now(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.exec.ExecContext(ctx, `UPDATE schedules SET not_before = $1, revision = revision + 1`, now); err != nil {
+	if _, err := tx.exec.ExecContext(ctx, `UPDATE schedules SET not_before = $1, revision = revision + 1,
+		state = CASE WHEN state = 'active' THEN 'paused' ELSE state END, paused_at = CASE WHEN state = 'active' THEN $1 ELSE paused_at END`, now); err != nil {
 		return fmt.Errorf("holding back runs that may have taken place: %w", err)
 	}
 	if err := skipDue(ctx, tx, 0, ReasonQuarantined, now); err != nil {

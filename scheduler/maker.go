@@ -94,8 +94,8 @@ func (m *Maker) takeOver(ctx context.Context, name string) (started []*ledger.Ca
 		if err != nil {
 			return nil, err
 		}
-		switch c.State {
-		case campaign.Draft, campaign.Quoted:
+		switch {
+		case c.State == campaign.Draft, c.State == campaign.Quoted, c.State == campaign.Failed && c.Started.IsZero():
 			if err := m.Ledger.DiscardUnstarted(ctx, c.ID); err != nil {
 				return nil, err
 			}
@@ -167,12 +167,19 @@ func affordable(q jobs.Quote, budget *campaign.Micros) error {
 		refused += n
 	}
 	if refused == q.Messages {
-		return errors.New("the provider would refuse every message: nothing was sent")
+		return &refusedError{}
 	}
 	if budget != nil && q.Total > *budget {
 		return fmt.Errorf("the price of %s %s exceeds the budget of %s: nothing was sent", q.Total, q.Currency, *budget)
 	}
 	return nil
+}
+
+// refusedError says that all of a campaign would be refused.
+type refusedError struct{}
+
+func (*refusedError) Error() string {
+	return "the provider would refuse every message: nothing was sent"
 }
 
 // discard removes what was prepared and has not started.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/outbox"
@@ -79,69 +80,147 @@ func (m *Maker) runOutbox(ctx context.Context, s ledger.Schedule, r ledger.Run, 
 }
 
 // mail prepares a campaign for each group, and starts them when together they
-// keep to the budget.
+// keep to the budget. A group that cannot be sent is left out, and its rows are
+// reported as bad; what is wrong with the account or the budget stops all.
 func (m *Maker) mail(ctx context.Context, s ledger.Schedule, r ledger.Run, d *Definition, o *jobs.Order, box *outbox.Run, started []*ledger.Campaign) ([]int64, error) {
-	var left *campaign.Micros // of the budget, for all campaigns of the run
-	if o.Budget != "" {
-		b, err := jobs.ParseBudget(o.Budget)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range started {
-			b -= c.Quoted
-		}
-		left = &b
+	left, err := budgetLeft(o, started)
+	if err != nil {
+		return ids(started), err
 	}
-	all := ids(started)
-	var total campaign.Micros
-	prepared := make([]*jobs.Preparation, 0, len(box.Groups))
-	refs := make([][]string, len(box.Groups))
+	var (
+		ready   []*mailing
+		refused []error
+		total   campaign.Micros
+	)
 	defer func() {
-		for _, p := range prepared {
-			m.discard(ctx, p)
+		for _, g := range ready {
+			m.discard(ctx, g.Preparation)
 		}
 	}()
-	for i, g := range box.Groups {
-		var err error
-		if refs[i], err = references(ctx, g); err != nil {
-			return all, err
-		}
-		if err := m.Ledger.ClaimReferences(ctx, r.ID, refs[i]); err != nil {
-			return all, err
-		}
-		p, err := m.prepareGroup(ctx, s, d, o, g, numbered(CampaignName(s, r), len(started)+i+1))
-		if p != nil {
-			prepared = append(prepared, p)
+	for _, g := range box.Groups {
+		p, err := m.prepareMailing(ctx, s, r, d, o, g, numbered(CampaignName(s, r), len(started)+len(ready)+1))
+		if err != nil && ofGroup(err) {
+			refused = append(refused, err)
+			if err := m.leaveOut(ctx, r, d, g, err); err != nil {
+				return ids(started), err
+			}
+			continue
 		}
 		if err != nil {
-			return all, err
+			return ids(started), err
 		}
-		if err := affordable(p.Quote, nil); err != nil {
-			return all, err
-		}
+		ready = append(ready, p)
 		total += p.Quote.Total
 	}
-	if left != nil && total > *left {
-		return all, fmt.Errorf("the letters of this run cost %s %s, which exceeds the budget by %s: nothing was sent", total, prepared[0].Quote.Currency, total-*left)
+	if len(ready) == 0 {
+		return ids(started), errors.Join(refused...)
 	}
-	for i, p := range prepared {
+	if left != nil && total > *left {
+		return ids(started), fmt.Errorf("the letters of this run cost %s %s, which exceeds the budget by %s: nothing was sent", total, ready[0].Quote.Currency, total-*left)
+	}
+	for _, p := range ready {
 		if left != nil {
-			// No campaign spends what the others were promised.
-			if err := m.Ledger.SetBudget(ctx, p.Campaign.ID, *left-(total-p.Quote.Total), actor(s)); err != nil {
-				return all, err
+			// Together they spend what is left at most.
+			own := p.Quote.Total + (*left-total)/campaign.Micros(len(ready))
+			if err := m.Ledger.SetBudget(ctx, p.Campaign.ID, own, actor(s)); err != nil {
+				return ids(started), err
 			}
 		}
-		if err := m.Ledger.BindReferences(ctx, r.ID, p.Campaign.ID, refs[i]); err != nil {
-			return all, err
+		if err := m.Ledger.BindReferences(ctx, &r, p.Campaign.ID, p.refs); err != nil {
+			return ids(started), err
 		}
 	}
-	for _, p := range prepared {
+	all := ids(started)
+	for _, p := range ready {
 		if err := p.Approve(ctx); err != nil {
 			return all, err
 		}
 		all = append(all, p.Campaign.ID)
 	}
 	return all, nil
+}
+
+// mailing is a group on its way to a campaign.
+type mailing struct {
+	*jobs.Preparation
+	refs []string
+}
+
+// budgetLeft is what the campaigns of a run may still be promised; nil: there is
+// no budget.
+func budgetLeft(o *jobs.Order, started []*ledger.Campaign) (*campaign.Micros, error) {
+	if o.Budget == "" {
+		return nil, nil
+	}
+	left, err := jobs.ParseBudget(o.Budget)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range started {
+		if c.Budget != nil {
+			left -= *c.Budget
+		} else {
+			left -= c.Quoted
+		}
+	}
+	return &left, nil
+}
+
+// prepareMailing claims the references of a group, and makes its quoted
+// campaign. Nothing is left of it when there is an error.
+func (m *Maker) prepareMailing(ctx context.Context, s ledger.Schedule, r ledger.Run, d *Definition, o *jobs.Order, g *outbox.Group, name string) (*mailing, error) {
+	refs, err := references(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Ledger.ClaimReferences(ctx, &r, refs); err != nil {
+		return nil, err
+	}
+	p, err := m.prepareGroup(ctx, s, d, o, g, name)
+	if err == nil {
+		err = affordable(p.Quote, nil)
+	}
+	if err != nil {
+		m.discard(ctx, p)
+		return nil, err
+	}
+	return &mailing{p, refs}, nil
+}
+
+// ofGroup reports whether an error is the fault of one group's rows, files or
+// options: the others can be sent without it.
+func ofGroup(err error) bool {
+	var order *jobs.OrderError
+	var refused *refusedError
+	if errors.As(err, &order) || errors.As(err, &refused) {
+		return true
+	}
+	switch clicksend.KindOf(err) {
+	case clicksend.BadRequest, clicksend.TooLarge, clicksend.Invalid:
+		return true
+	}
+	code := campaign.ErrorCode(err)
+	return code == campaign.CodeInvalid || code == campaign.CodeNotFound
+}
+
+// leaveOut reports the rows of a group as bad, and lets go of their references.
+func (m *Maker) leaveOut(ctx context.Context, r ledger.Run, d *Definition, g *outbox.Group, cause error) error {
+	fates := map[place]outbox.ReportRow{}
+	var refs []string
+	for c, err := range g.Contacts(ctx) {
+		if err != nil {
+			return err
+		}
+		manifest, _ := c.Field(outbox.ManifestColumn)
+		file, _ := c.Field(outbox.FileColumn)
+		fates[place{manifest, c.Line}] = outbox.ReportRow{
+			Manifest: manifest, Line: c.Line, Reference: c.Reference, File: file, Outcome: outbox.OutcomeBadRow, Code: "not_sent",
+			Reason: "none of the letters with these options could be sent: " + cause.Error(),
+		}
+		refs = append(refs, c.Reference)
+	}
+	fillReports(r, d, fates)
+	return m.Ledger.FreeReferences(ctx, r.ID, refs)
 }
 
 // prepareGroup makes the quoted campaign of one group. What is returned is to
@@ -263,7 +342,11 @@ func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, ca
 	fates := map[place]outbox.ReportRow{}
 	var unmailed []string
 	for _, c := range campaigns {
-		err := m.Ledger.EachRecipient(ctx, c, func(row *ledger.ReportRow) error {
+		doubtful, err := m.Ledger.Doubtful(ctx, c.ID)
+		if err != nil {
+			return "", err
+		}
+		err = m.Ledger.EachRecipient(ctx, c, func(row *ledger.ReportRow) error {
 			k := &row.Contact
 			manifest, _ := k.Field(outbox.ManifestColumn)
 			file, _ := k.Field(outbox.FileColumn)
@@ -285,6 +368,10 @@ func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, ca
 			}
 			switch row.State {
 			case campaign.Rejected, campaign.RecipientCancelled, campaign.Suppressed:
+				if doubtful[row.Recipient] {
+					fate.Reason = "an answer about this letter was lost, and it may turn up yet: to mail it all the same, give it another reference"
+					break
+				}
 				unmailed = append(unmailed, fate.Reference)
 			}
 			fates[place{fate.Manifest, fate.Line}] = fate
@@ -294,17 +381,16 @@ func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, ca
 			return "", err
 		}
 	}
-	notes, err := fillReports(r, d, fates)
-	if err != nil {
-		return "", err
-	}
+	notes := fillReports(r, d, fates)
 	// Whoever mends a refused letter's row may name the reference again.
 	return strings.Join(notes, "; "), m.Ledger.FreeReferences(ctx, r.ID, unmailed)
 }
 
 // fillReports writes what became of the letters into the reports of their
-// manifests. A report that was taken away since is written with what was sent.
-func fillReports(r ledger.Run, d *Definition, fates map[place]outbox.ReportRow) (notes []string, err error) {
+// manifests, and says what a person should know. A report that was changed since
+// stays as it is, and another is written beside it. No trouble with a report
+// keeps a run from ending.
+func fillReports(r ledger.Run, d *Definition, fates map[place]outbox.ReportRow) (notes []string) {
 	manifests := map[string]bool{}
 	for at := range fates {
 		manifests[at.manifest] = true
@@ -313,7 +399,8 @@ func fillReports(r ledger.Run, d *Definition, fates map[place]outbox.ReportRow) 
 		path := outbox.ReportPath(d.Source.Value, manifest, r.DueAt.In(d.Location))
 		rows, err := outbox.ReadReport(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
+			path = strings.TrimSuffix(path, ".report.csv") + ".anew.report.csv"
+			notes = append(notes, fmt.Sprintf("the report of %s was changed by somebody: %s has the letters that were to be sent", manifest, filepath.Base(path)))
 		}
 		told, bad := map[place]bool{}, 0
 		for i := range rows {
@@ -332,11 +419,12 @@ func fillReports(r ledger.Run, d *Definition, fates map[place]outbox.ReportRow) 
 		}
 		slices.SortStableFunc(rows, func(a, b outbox.ReportRow) int { return cmp.Compare(a.Line, b.Line) })
 		if err := outbox.WriteReport(path, rows); err != nil {
-			return nil, err
+			notes = append(notes, fmt.Sprintf("the report of %s could not be written: %v; `postrider campaign report` has the same", manifest, err))
+			continue
 		}
 		if bad > 0 {
 			notes = append(notes, fmt.Sprintf("%d rows of %s could not be sent, see %s", bad, manifest, filepath.Base(path)))
 		}
 	}
-	return notes, nil
+	return notes
 }

@@ -327,9 +327,12 @@ func TestARunThatIsTakenOverMailsEachLetterOnce(t *testing.T) {
 	o.ok(err)
 	maker := o.runs.Runner
 	for range 2 { // the campaigns start, and what came of it is forgotten
-		if _, err := maker.Run(o.ctx, *s, *r); err != nil {
+		claimed, err := o.l.ClaimRun(o.ctx, r, "who dies", time.Millisecond, false)
+		o.ok(err)
+		if _, err := maker.Run(o.ctx, *s, *claimed); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	// The manifest grows before another takes over.
 	o.put("m.csv", manifestHeader+letterRow("E-1", "a.pdf", "yes,")+letterRow("E-2", "a.pdf", "no,")+letterRow("E-3", "a.pdf", "no,"))
@@ -371,4 +374,69 @@ func TestAListAndAFileAreSentByRuns(t *testing.T) {
 	if n := o.sb.Stats().Channels["sms"].Accepted; n != 3 {
 		t.Errorf("the provider accepted %d messages, want 3", n)
 	}
+}
+
+func TestOptionsThatCannotBeSentDoNotStopTheOthers(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	header := strings.TrimSuffix(manifestHeader, "\n") + ",return_address\n"
+	row := func(reference, address string) string {
+		return strings.TrimSuffix(letterRow(reference, "a.pdf", ","), "\n") + "," + address + "\n"
+	}
+	o.put("m.csv", header+row("F-1", "999999")+row("F-2", "")+row("F-3", ""))
+	r := o.run(o.letters(""))
+	if r.State != ledger.RunDone || !strings.Contains(r.Reason, "1 rows of m.csv could not be sent") {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(2)
+	if rows := o.reports(); rows["F-1"].Outcome != outbox.OutcomeBadRow || !strings.Contains(rows["F-1"].Reason, "no return address 999999") || rows["F-2"].Outcome != outbox.OutcomeSent {
+		t.Errorf("the report says %+v", rows)
+	}
+}
+
+func TestAReportThatSomebodyChangedKeepsNoRunOpen(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("G-1", "a.pdf", ","))
+	s := o.letters("")
+	r, err := o.l.RunByHand(o.ctx, s, "2026-11-26T02:00:58", "test")
+	o.ok(err)
+	o.ok(o.runs.Once(o.ctx)) // the campaign is made, and the report begun
+	names, err := filepath.Glob(filepath.Join(o.box, "*.report.csv"))
+	o.ok(err)
+	if len(names) != 1 {
+		t.Fatalf("the reports are %v", names)
+	}
+	const edited = "somebody;saved;this\n\"as something else"
+	o.ok(os.WriteFile(names[0], []byte(edited), 0o600))
+	if r = o.end(r); r.State != ledger.RunDone || !strings.Contains(r.Reason, "was changed by somebody") {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	if text, err := os.ReadFile(names[0]); err != nil || string(text) != edited {
+		t.Errorf("what somebody wrote is %q now (%v)", text, err)
+	}
+	o.ok(os.Remove(names[0]))
+	if rows := o.reports(); rows["G-1"].Outcome != outbox.OutcomeSent {
+		t.Errorf("the report says %+v", rows)
+	}
+}
+
+func TestAHalfDiscardedCampaignIsNotTakenForAStartedOne(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("H-1", "a.pdf", ","))
+	s := o.letters("")
+	r, err := o.l.RunByHand(o.ctx, s, "2026-11-26T02:00:57", "test")
+	o.ok(err)
+	w, err := o.l.CreateList(o.ctx, "", "outbox", "letter")
+	o.ok(err)
+	list, err := w.Finish(o.ctx, ledger.ListCounts{})
+	o.ok(err)
+	c, err := o.l.CreateCampaign(o.ctx, ledger.NewCampaign{Name: scheduler.CampaignName(*s, *r), Content: campaign.Content{Channel: campaign.Letter}, ListID: list.ID, Actor: "who died"})
+	o.ok(err)
+	o.ok(o.l.MoveCampaign(o.ctx, c.ID, ledger.Move{To: campaign.Failed, Reason: "it was given up before its start", Actor: "who died"}))
+	if r = o.end(r); r.State != ledger.RunDone {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(1)
 }

@@ -282,6 +282,13 @@ func (m *Main) repair(ctx context.Context) error {
 		m.say("campaign %d is paused: look at it (`postrider campaign status %d`), then `postrider campaign resume %d` or `postrider campaign cancel %d`", id, id, id, id)
 	}
 	if lifted {
+		all, err := l.Schedules(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			m.say("schedule %q is paused: which of its letters were sent since the backup is not known here; look, then `postrider schedule resume %q`", printable(s.Name), printable(s.Name))
+		}
 		m.say("the quarantine is lifted: the ledger may send again, as %s. Who has opted out since the backup is not known here", res.Ledger)
 		return nil
 	}
