@@ -153,7 +153,7 @@ func (m *Maker) prepareGroup(ctx context.Context, s ledger.Schedule, d *Definiti
 	order.Files, order.FileColumn = nil, outbox.FileColumn
 	order.Colour, order.Duplex, order.Priority, order.TemplateUsed, order.ReturnAddress = g.Colour, g.Duplex, g.Priority, g.TemplateUsed, g.ReturnAddressID
 	p, err := m.preparer(s).PrepareAudience(ctx, &order, func(ctx context.Context, c *campaign.Content) (*jobs.Audience, error) {
-		w, err := m.Ledger.CreateList(ctx, "", "outbox", c.Identity().String())
+		w, err := m.Ledger.CreateList(ctx, "", ledger.OutboxSource, c.Identity().String())
 		if err != nil {
 			return nil, err
 		}

@@ -259,6 +259,12 @@ func TestLettersThatTheProviderRefusedMayBeNamedAgain(t *testing.T) {
 	if sent == 0 || sent == len(first) {
 		t.Fatalf("%d of %d letters were sent: some should be refused", sent, len(first))
 	}
+	// Their references are free, so the campaign does not mail them again.
+	c, err := o.l.FindCampaign(o.ctx, "nightly 2026-11-26 02:00:01")
+	o.ok(err)
+	if _, err := o.l.RetryRejected(o.ctx, c.ID, "INVALID_RECIPIENT", "test"); campaign.ErrorCode(err) != campaign.CodeConflict || !strings.Contains(err.Error(), "schedule run 'nightly'") {
+		t.Errorf("the refused letters of a run that has ended can be retried: %v", err)
+	}
 	// Their addresses are mended, and those of the others changed as well.
 	o.put("m.csv", strings.ReplaceAll(manifest, " Street", " Road"))
 	o.run(s)
