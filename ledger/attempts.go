@@ -174,7 +174,7 @@ func (l *Ledger) BeginAttempt(ctx context.Context, cl *Claim, b Begin) (*Attempt
 				return err
 			}
 			return l.moveCampaign(ctx, tx, cl.Campaign.ID, Move{To: campaign.Paused, Actor: "postrider",
-				Reason: "budget: the next batch would exceed the spend cap"})
+				Reason: BudgetReason + "the next batch would exceed the spend cap"})
 		}
 		a = &Attempt{
 			Batch: cl.Batch, Campaign: cl.Campaign.ID, Number: int(attempts) + 1, Members: members, Reserved: reserve,

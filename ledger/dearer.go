@@ -13,6 +13,9 @@ import (
 // quoted one.
 const priceReason = "price: "
 
+// BudgetReason begins the reason of a pause because of the spend cap.
+const BudgetReason = "budget: "
+
 // dearer collects messages that cost more than they were quoted at.
 type dearer struct {
 	messages      int

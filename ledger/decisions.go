@@ -151,7 +151,8 @@ func (l *Ledger) assumeSent(ctx context.Context, tx *tx, a *evidenced) error {
 
 // RetryRejected makes recipients pending again who were rejected for good with
 // a code, in batches of their own, and lets a completed campaign send again. It
-// returns how many they are.
+// returns how many they are. Letters of an outbox whose run has ended are an
+// Error with CodeConflict: the next run mails them.
 func (l *Ledger) RetryRejected(ctx context.Context, id int64, code, actor string) (int, error) {
 	n := 0
 	err := l.store.write(ctx, func(tx *tx) error {
@@ -164,6 +165,9 @@ func (l *Ledger) RetryRejected(ctx context.Context, id int64, code, actor string
 		case campaign.Sending, campaign.Paused, campaign.Completed:
 		default:
 			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only what was sent, is being sent or is paused can be retried", id, state)
+		}
+		if err := refuseFreed(ctx, tx, id); err != nil {
+			return err
 		}
 		now, err := l.now(ctx, tx)
 		if err != nil {

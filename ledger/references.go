@@ -15,6 +15,9 @@ import (
 // campaigns, and binds them to these; a claim of a run that has ended without
 // a campaign is worth nothing, and neither is one whose campaign is gone.
 
+// OutboxSource is the source of lists that were read from an outbox.
+const OutboxSource = "outbox"
+
 // claimed is true of a claim m that stands in the way of run $1. Those of its
 // own campaigns do: they are on their way.
 const claimed = `(EXISTS (SELECT 1 FROM campaigns c WHERE c.id = m.campaign_id AND c.state <> 'failed')
@@ -123,10 +126,24 @@ func (l *Ledger) BindReferences(ctx context.Context, r *Run, campaignID int64, r
 }
 
 // FreeReferences gives up the run's claims to references that were not mailed:
-// a later manifest may name them again.
+// a later manifest may name them again. It is an Error with CodeConflict while a
+// campaign of the run has not ended, or goes on again: it may mail them yet.
 func (l *Ledger) FreeReferences(ctx context.Context, run int64, refs []string) error {
 	refs = slices.Sorted(slices.Values(refs))
+	campaigns, err := l.RunCampaigns(ctx, run)
+	if err != nil {
+		return err
+	}
 	return l.store.write(ctx, func(tx *tx) error {
+		for _, c := range campaigns {
+			state, err := l.lockCampaign(ctx, tx, c.ID)
+			if err != nil {
+				return err
+			}
+			if !state.Final() {
+				return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s again: its references are kept until it has ended", c.ID, state)
+			}
+		}
 		for part := range slices.Chunk(refs, 500) {
 			_, err := tx.exec.ExecContext(ctx, `DELETE FROM mailed_references WHERE run_id = $1 AND reference IN (`+placeholders(2, len(part))+`)`,
 				append([]any{run}, texts(part)...)...)
@@ -136,6 +153,27 @@ func (l *Ledger) FreeReferences(ctx context.Context, run int64, refs []string) e
 		}
 		return nil
 	})
+}
+
+// refuseFreed refuses to send the letters of an outbox again once their run has
+// given up the references of those that were not mailed: another run may mail
+// them, and each is mailed once.
+func refuseFreed(ctx context.Context, tx *tx, id int64) error {
+	var schedule string
+	err := tx.exec.QueryRowContext(ctx, `SELECT s.name FROM campaigns c JOIN lists li ON li.id = c.list_id
+			JOIN runs r ON r.campaign_id = c.id OR r.id IN (SELECT run_id FROM run_campaigns WHERE campaign_id = c.id)
+			JOIN schedules s ON s.id = r.schedule_id
+		WHERE c.id = $1 AND li.source = $2
+		  AND (r.state NOT IN ('due', 'running') OR (SELECT count(*) FROM mailed_references m WHERE m.campaign_id = c.id) < c.total)
+		LIMIT 1`, id, OutboxSource).Scan(&schedule)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("asking whose the letters of campaign %d are: %w", id, err)
+	}
+	return campaign.Errorf(campaign.CodeConflict,
+		"campaign %d mailed an outbox, and its run has ended: the letters that were refused go out with the next run of schedule %q that finds them in a manifest; `postrider schedule run '%s'` begins one now", id, schedule, schedule)
 }
 
 // RunCampaigns lists the campaigns of a run, in the order of their making.

@@ -71,8 +71,17 @@ const maxDefinition = 256 << 10
 // errors. Everything that is wrong with it is told at once, each with its line,
 // in one Error with CodeInvalid.
 func ParseDefinition(name string, text []byte) (*Definition, error) {
-	r := &definitionReader{name: name}
-	d := r.read(text)
+	return parseDefinition(&definitionReader{name: name}, text)
+}
+
+// ParseNewDefinition is ParseDefinition of one that is about to be added. It
+// refuses more: what was added once can always be shown and removed.
+func ParseNewDefinition(name string, text []byte) (*Definition, error) {
+	return parseDefinition(&definitionReader{name: name, isNew: true}, text)
+}
+
+func parseDefinition(r *definitionReader, text []byte) (*Definition, error) {
+	name, d := r.name, r.read(text)
 	if len(r.problems) == 0 {
 		return d, nil
 	}
@@ -91,6 +100,7 @@ type problem struct {
 
 type definitionReader struct {
 	name     string
+	isNew    bool // see ParseNewDefinition
 	problems []problem
 }
 
@@ -152,7 +162,25 @@ func (r *definitionReader) read(text []byte) *Definition {
 			}[name])
 		}
 	}
+	if v := line["campaign"]; r.isNew && v != 0 && d.Source.Kind == SourceOutbox && d.Campaign != "" {
+		r.outbox(d, v)
+	}
 	return d
+}
+
+// outbox looks whether a campaign can be that of an outbox, whose manifests say
+// to whom each letter goes and what its file is.
+func (r *definitionReader) outbox(d *Definition, line int) {
+	o, err := d.Order()
+	if err != nil || o.Channel == "" {
+		return // told already
+	}
+	if o.Channel != string(campaign.Letter) {
+		r.problem(line, "campaign.channel is %q: an outbox holds letters: expected letter", o.Channel)
+	}
+	if len(o.Files) > 0 || o.FileColumn != "" {
+		r.problem(line, "campaign.file and campaign.file_column do not go with source.outbox: each row of a manifest names its own file: leave them out")
+	}
 }
 
 // document reads the one YAML document that the text must be.

@@ -120,11 +120,13 @@ func TestWhatIsWrongWithADefinitionIsNamedWithItsLine(t *testing.T) {
 		{"overlap: skip", "overlap: &a skip", "s.yaml:7: overlap: anchors and aliases are not read here"},
 		{"overlap: skip", "overlap: skip\n---\na: b", "s.yaml:1: holds more than one YAML document"},
 		{"overlap: skip", "overlap: [", "s.yaml:1: is not YAML"},
+		{"  file: /exports/{yyyy}-{mm}-{dd}.csv\n  missing: nothing\n", "  outbox: /srv/outbox\n", "campaign.file and campaign.file_column do not go with source.outbox"},
+		{whole, "name: a\ncron: '@daily'\ntimezone: UTC\nsource:\n  outbox: /srv/outbox\ncampaign:\n  channel: sms\n  body: Hi\n", `s.yaml:7: campaign.channel is "sms": an outbox holds letters: expected letter`},
 		{whole, "", "s.yaml:1: is empty: expected name, cron"},
 		{whole, "- a", "s.yaml:1: the file should be lines such as `key: value`"},
 	} {
 		text := strings.Replace(whole, c.from, c.to, 1)
-		_, err := scheduler.ParseDefinition("s.yaml", []byte(text))
+		_, err := scheduler.ParseNewDefinition("s.yaml", []byte(text))
 		if err == nil || !strings.Contains(err.Error(), c.want) || campaign.ErrorCode(err) != campaign.CodeInvalid {
 			t.Errorf("with %q for %q:\n got %v\nwant %s", c.to, c.from, err, c.want)
 		}

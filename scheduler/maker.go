@@ -75,10 +75,10 @@ func (m *Maker) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (Resul
 }
 
 // Ended does what is left to do when the campaigns of a run have ended.
-func (m *Maker) Ended(ctx context.Context, s ledger.Schedule, r ledger.Run, campaigns []*ledger.Campaign) (string, error) {
+func (m *Maker) Ended(ctx context.Context, s ledger.Schedule, r ledger.Run, campaigns []*ledger.Campaign) (Ending, error) {
 	d, err := ParseDefinition("schedule "+s.Name, []byte(s.Spec))
 	if err != nil || d.Source.Kind != SourceOutbox {
-		return "", err
+		return Ending{}, err
 	}
 	return m.outboxEnded(ctx, r, d, campaigns)
 }

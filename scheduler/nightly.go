@@ -232,7 +232,7 @@ func (m *Maker) prepareGroup(ctx context.Context, s ledger.Schedule, d *Definiti
 	order.Files, order.FileColumn = nil, outbox.FileColumn
 	order.Colour, order.Duplex, order.Priority, order.TemplateUsed, order.ReturnAddress = g.Colour, g.Duplex, g.Priority, g.TemplateUsed, g.ReturnAddressID
 	p, err := m.preparer(s).PrepareAudience(ctx, &order, func(ctx context.Context, c *campaign.Content) (*jobs.Audience, error) {
-		w, err := m.Ledger.CreateList(ctx, "", "outbox", c.Identity().String())
+		w, err := m.Ledger.CreateList(ctx, "", ledger.OutboxSource, c.Identity().String())
 		if err != nil {
 			return nil, err
 		}
@@ -338,13 +338,17 @@ type place struct {
 
 // outboxEnded writes the reports anew, now with what became of each letter,
 // and lets go of the references of those that were not mailed.
-func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, campaigns []*ledger.Campaign) (string, error) {
+func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, campaigns []*ledger.Campaign) (Ending, error) {
+	var found outboxReport
+	if err := json.Unmarshal([]byte(r.Report), &found); err != nil {
+		return Ending{}, fmt.Errorf("reading what the run has found: %w", err)
+	}
 	fates := map[place]outbox.ReportRow{}
 	var unmailed []string
 	for _, c := range campaigns {
 		doubtful, err := m.Ledger.Doubtful(ctx, c.ID)
 		if err != nil {
-			return "", err
+			return Ending{}, err
 		}
 		err = m.Ledger.EachRecipient(ctx, c, func(row *ledger.ReportRow) error {
 			k := &row.Contact
@@ -378,12 +382,18 @@ func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, ca
 			return nil
 		})
 		if err != nil {
-			return "", err
+			return Ending{}, err
 		}
 	}
 	notes := fillReports(r, d, fates)
+	for _, b := range found.Broken {
+		notes = append(notes, "nothing of a manifest was sent, since it cannot be read: "+b)
+	}
+	for _, w := range found.Waiting {
+		notes = append(notes, "waits: "+w)
+	}
 	// Whoever mends a refused letter's row may name the reference again.
-	return strings.Join(notes, "; "), m.Ledger.FreeReferences(ctx, r.ID, unmailed)
+	return Ending{Note: strings.Join(notes, "; "), Failed: len(found.Broken) > 0}, m.Ledger.FreeReferences(ctx, r.ID, unmailed)
 }
 
 // fillReports writes what became of the letters into the reports of their

@@ -259,6 +259,12 @@ func TestLettersThatTheProviderRefusedMayBeNamedAgain(t *testing.T) {
 	if sent == 0 || sent == len(first) {
 		t.Fatalf("%d of %d letters were sent: some should be refused", sent, len(first))
 	}
+	// Their references are free, so the campaign does not mail them again.
+	c, err := o.l.FindCampaign(o.ctx, "nightly 2026-11-26 02:00:01")
+	o.ok(err)
+	if _, err := o.l.RetryRejected(o.ctx, c.ID, "INVALID_RECIPIENT", "test"); campaign.ErrorCode(err) != campaign.CodeConflict || !strings.Contains(err.Error(), "schedule run 'nightly'") {
+		t.Errorf("the refused letters of a run that has ended can be retried: %v", err)
+	}
 	// Their addresses are mended, and those of the others changed as well.
 	o.put("m.csv", strings.ReplaceAll(manifest, " Street", " Road"))
 	o.run(s)
@@ -277,6 +283,33 @@ func TestLettersThatTheProviderRefusedMayBeNamedAgain(t *testing.T) {
 		t.Error("no refused letter was sent on the second night")
 	}
 	o.accepted(int64(sent + again))
+}
+
+func TestAManifestThatCannotBeReadIsToldOfThoughTheOthersAreMailed(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("good.csv", manifestHeader+letterRow("G-1", "a.pdf", ","))
+	o.put("broken.csv", "number,"+manifestHeader+"1,"+letterRow("G-2", "a.pdf", ","))
+	s := o.schedule("outbox: "+o.box, fmt.Sprintf("  channel: letter\n  return_address: %d\nalarm:\n  command: [/bin/true]\n", o.address))
+	r := o.run(s)
+	if r.State != ledger.RunFailed || !strings.Contains(r.Reason, "broken.csv") || !strings.Contains(r.Reason, `"number"`) {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(1)
+	if rows := o.reports(); rows["G-1"].Outcome != outbox.OutcomeSent {
+		t.Errorf("G-1 is reported as %+v", rows["G-1"])
+	}
+	alarms, err := o.l.Alarms(o.ctx, s.ID)
+	o.ok(err)
+	if len(alarms) != 1 || alarms[0].Event != scheduler.EventFailed {
+		t.Errorf("the alarms are %+v", alarms)
+	}
+	// The next night sends what was mended, and nothing again.
+	o.put("broken.csv", manifestHeader+letterRow("G-2", "a.pdf", ","))
+	if r = o.run(s); r.State != ledger.RunDone {
+		t.Errorf("the second run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(2)
 }
 
 func TestANightBeyondItsBudgetMailsNothing(t *testing.T) {

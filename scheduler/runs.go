@@ -25,9 +25,17 @@ import (
 type Runner interface {
 	Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (Result, error)
 	// Ended is called when every campaign of the run has ended, before the run is
-	// done; after a crash once more. It may say what a person should know of the
-	// run. An error leaves the run open, and is tried again.
-	Ended(ctx context.Context, s ledger.Schedule, r ledger.Run, campaigns []*ledger.Campaign) (note string, err error)
+	// done; after a crash once more. An error leaves the run open, and is tried
+	// again.
+	Ended(ctx context.Context, s ledger.Schedule, r ledger.Run, campaigns []*ledger.Campaign) (Ending, error)
+}
+
+// Ending is what a Runner says of a run whose campaigns have ended.
+type Ending struct {
+	Note string // what a person should know of it; may be empty
+	// Failed: a part of what the run was to send could not even be read. The note
+	// says so, and somebody is told.
+	Failed bool
 }
 
 // Result is what came of a Runner's work: campaigns that are on their way, or
@@ -538,9 +546,12 @@ func (s *Runs) watch(ctx context.Context, o *ledger.OpenRun) error {
 		}
 		return s.Ledger.NoteRun(ctx, &o.Run, paused, alarm)
 	}
-	note, err := s.Runner.Ended(ctx, o.Schedule, o.Run, all)
+	ending, err := s.Runner.Ended(ctx, o.Schedule, o.Run, all)
 	if err != nil {
 		return err
+	}
+	if ending.Failed {
+		m.To, m.Alarm = ledger.RunFailed, wanted(&o.Schedule, EventFailed)
 	}
 	var sum recipients
 	var notes []string
@@ -560,8 +571,8 @@ func (s *Runs) watch(ctx context.Context, o *ledger.OpenRun) error {
 			notes = append(notes, fmt.Sprintf("campaign %d: %d of %d recipients were refused", c.ID, n.Rejected, n.Total))
 		}
 	}
-	if note != "" {
-		notes = append(notes, note)
+	if ending.Note != "" {
+		notes = append(notes, ending.Note)
 	}
 	m.Reason = strings.Join(notes, "; ")
 	report, err := json.Marshal(runReport{Recipients: sum, Details: json.RawMessage(o.Report)})

@@ -26,8 +26,8 @@ func (f runnerFunc) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (s
 	return f(ctx, s, r)
 }
 
-func (runnerFunc) Ended(context.Context, ledger.Schedule, ledger.Run, []*ledger.Campaign) (string, error) {
-	return "", nil
+func (runnerFunc) Ended(context.Context, ledger.Schedule, ledger.Run, []*ledger.Campaign) (scheduler.Ending, error) {
+	return scheduler.Ending{}, nil
 }
 
 func nothing(context.Context, ledger.Schedule, ledger.Run) (scheduler.Result, error) {

@@ -241,8 +241,8 @@ func (d dying) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (res sc
 	return d.mortal.Run(ctx, s, r)
 }
 
-func (d dying) Ended(context.Context, ledger.Schedule, ledger.Run, []*ledger.Campaign) (string, error) {
-	return "", nil
+func (d dying) Ended(context.Context, ledger.Schedule, ledger.Run, []*ledger.Campaign) (scheduler.Ending, error) {
+	return scheduler.Ending{}, nil
 }
 
 // wallClock lists the local times of an expression of the form M[,M] H * * *

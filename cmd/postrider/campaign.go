@@ -191,6 +191,11 @@ func (m *Main) sayPaused(c *campaignJSON) {
 		m.say("  once you know why, go on with `postrider campaign resume %d --after-duplicates`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
 		return
 	}
+	if c.Budget != nil && strings.HasPrefix(c.Reason, ledger.BudgetReason) {
+		m.say("  charged and reserved so far: %s of a budget of %s %s; allow more with `postrider campaign resume %d --budget AMOUNT`, or end it with `postrider campaign cancel %d`",
+			c.Spent+c.Reserved, *c.Budget, c.Currency, c.ID, c.ID)
+		return
+	}
 	m.say("  go on with `postrider campaign resume %d`, or end it with `postrider campaign cancel %d`", c.ID, c.ID)
 }
 
@@ -650,6 +655,9 @@ func (m *Main) campaignResume(ctx context.Context, ref string, o resumption) err
 		return err
 	}
 	if o.budget != nil {
+		if gone := c.Spent + c.Reserved; *o.budget < gone {
+			return usagef("--budget: %s is less than the %s %s that are charged and reserved already: nothing was changed", *o.budget, gone, c.Currency)
+		}
 		if err := l.SetBudget(ctx, c.ID, *o.budget, m.who()); err != nil {
 			return err
 		}

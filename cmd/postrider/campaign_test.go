@@ -357,7 +357,8 @@ func TestABudgetHoldsForMessagesThatMayBeRefusedAndCanBeRaised(t *testing.T) {
 	}
 	s.file("people.csv", rows.String())
 	s.run("send", "--channel", "sms", "--to", "people.csv", "--name", "sale", "--body", "hello", "--budget", "57.00", "--yes", "--rate", "50").
-		exits(exitStopped).says("1,000  accepted", "150  pending", "budget")
+		exits(exitStopped).says("1,000  accepted", "150  pending", "budget", "of a budget of 57.00 AUD; allow more with `postrider campaign resume 1 --budget AMOUNT`")
+	s.run("campaign", "resume", "sale", "--budget", "20.00").exits(exitUsage).warns("--budget: 20.00 is less than the 56.60 AUD that are charged and reserved already")
 	s.run("campaign", "resume", "sale", "--budget", "lots").exits(exitUsage).warns("--budget")
 	s.run("campaign", "resume", "sale", "--budget", "100.00", "--wait", "--rate", "50").
 		exits(exitRefused).says("1,000  accepted", "150  rejected", "COUNTRY_NOT_ENABLED")

@@ -180,7 +180,7 @@ func (m *Main) scheduleAdd(ctx context.Context, file string, replace bool) error
 	if err != nil {
 		return usagef("%s cannot be read: %v", file, err)
 	}
-	d, err := scheduler.ParseDefinition(file, text)
+	d, err := scheduler.ParseNewDefinition(file, text)
 	if err != nil {
 		return &usageError{err}
 	}

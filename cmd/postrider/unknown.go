@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/ledger"
-	"github.com/postrider/postrider/outbox"
 )
 
 func (m *Main) campaignUnknownCommand() *cobra.Command {
@@ -205,13 +203,6 @@ func (m *Main) campaignRetry(ctx context.Context, ref, code string, wait, yes bo
 	}
 	if err := m.checkAccount(ctx, l, c); err != nil {
 		return err
-	}
-	audience, err := l.List(ctx, c.ListID)
-	if err != nil {
-		return err
-	}
-	if slices.Contains(audience.Columns, outbox.ManifestColumn) {
-		return campaign.Errorf(campaign.CodeConflict, "campaign %d is of letters from an outbox, whose references are free again once they were refused: mend their rows in a manifest, and the next run mails them", c.ID)
 	}
 	reasons, err := l.CountReasons(ctx, c.ID)
 	if err != nil {
