@@ -79,7 +79,7 @@ func TestAcceptNightlyLetters(t *testing.T) {
 	}
 
 	w.must("schedule", "run", "nightly")
-	if last = w.awaitNight(patience(n)); last.State != "nothing" || !strings.Contains(last.Reason, fmt.Sprintf("%d letters were mailed before", n)) {
+	if last = w.awaitNight(patience(n)); last.State != "nothing" || !strings.Contains(last.Reason, fmt.Sprintf("%d letters mailed before", n)) {
 		t.Errorf("the second run is %+v", last)
 	}
 	if got := accepted(); got != n {

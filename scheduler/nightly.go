@@ -255,6 +255,14 @@ func (m *Maker) prepareGroup(ctx context.Context, s ledger.Schedule, d *Definiti
 	return p, p.Price(ctx, jobs.QuoteOptions{})
 }
 
+// counted writes 1 row, 2 rows.
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // references lists those of a group.
 func references(ctx context.Context, g *outbox.Group) ([]string, error) {
 	refs := make([]string, 0, g.Rows)
@@ -271,14 +279,14 @@ func references(ctx context.Context, g *outbox.Group) ([]string, error) {
 func nothingIn(box *outbox.Run) string {
 	var why []string
 	if n := len(box.Bad); n > 0 {
-		why = append(why, fmt.Sprintf("%d rows cannot be sent, see the report in the outbox", n))
+		why = append(why, counted(n, "row")+" cannot be sent, see the report in the outbox")
 	}
 	mailed := 0
 	for _, m := range box.Manifests {
 		mailed += m.Mailed
 	}
 	if mailed > 0 {
-		why = append(why, fmt.Sprintf("%d letters were mailed before", mailed))
+		why = append(why, counted(mailed, "letter")+" mailed before")
 	}
 	for _, w := range box.Waiting {
 		why = append(why, w.Manifest+" waits: "+w.Reason)
@@ -433,7 +441,7 @@ func fillReports(r ledger.Run, d *Definition, fates map[place]outbox.ReportRow) 
 			continue
 		}
 		if bad > 0 {
-			notes = append(notes, fmt.Sprintf("%d rows of %s could not be sent, see %s", bad, manifest, filepath.Base(path)))
+			notes = append(notes, fmt.Sprintf("%s of %s could not be sent, see %s", counted(bad, "row"), manifest, filepath.Base(path)))
 		}
 	}
 	return notes

@@ -230,7 +230,7 @@ func TestTheOutboxIsMailedOnceEver(t *testing.T) {
 
 	// A night without news.
 	o.put("monday.csv", manifestHeader+letterRow("A-1", "shared.pdf", ","))
-	if r = o.run(s); r.State != ledger.RunNothing || r.Reason != "1 letters were mailed before" {
+	if r = o.run(s); r.State != ledger.RunNothing || r.Reason != "1 letter mailed before" {
 		t.Errorf("the third run is %s: %s", r.State, r.Reason)
 	}
 	o.accepted(6)
@@ -418,7 +418,7 @@ func TestOptionsThatCannotBeSentDoNotStopTheOthers(t *testing.T) {
 	}
 	o.put("m.csv", header+row("F-1", "999999")+row("F-2", "")+row("F-3", ""))
 	r := o.run(o.letters(""))
-	if r.State != ledger.RunDone || !strings.Contains(r.Reason, "1 rows of m.csv could not be sent") {
+	if r.State != ledger.RunDone || !strings.Contains(r.Reason, "1 row of m.csv could not be sent") {
 		t.Errorf("the run is %s: %s", r.State, r.Reason)
 	}
 	o.accepted(2)

@@ -131,7 +131,7 @@ func TestServeMailsTheOutbox(t *testing.T) {
 	log.await(t, func(s string) bool { return strings.Contains(s, "a run has ended") })
 	cancel()
 	<-ended
-	s.run("schedule", "history", "nightly letters").exits(exitDone).says("done", "1 rows of letters.csv could not be sent, see letters.csv.")
+	s.run("schedule", "history", "nightly letters").exits(exitDone).says("done", "1 row of letters.csv could not be sent, see letters.csv.")
 	s.run("campaign", "status", "1").exits(exitDone).says("is completed", "1  accepted")
 	s.run("campaign", "retry", "1", "--code", "INVALID_RECIPIENT", "--yes").exits(exitFailed).warns("its run has ended")
 	if n := provider.Stats().Channels["letter"].Accepted; n != 1 {
