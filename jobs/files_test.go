@@ -110,8 +110,37 @@ func TestAnOutboxBecomesCampaigns(t *testing.T) {
 		r.ok(err)
 		c, err := r.l.CreateCampaign(r.ctx, ledger.NewCampaign{Content: g.Content(), ListID: list.ID, Digest: list.Digest, Provider: r.account, Currency: "AUD", Actor: "test"})
 		r.ok(err)
-		sum, err := jobs.Plan(r.ctx, r.l, c, campaign.Limits{}, jobs.PlanOptions{FileDir: run.Folder, Unique: true})
+		sum, err := jobs.Plan(r.ctx, r.l, c, campaign.Limits{}, jobs.PlanOptions{FileDir: run.Folder, Confined: true, Unique: true})
 		r.ok(err)
 		r.equal(sum.Sendable, g.Rows)
+	}
+}
+
+func TestAConfinedPlanReadsNothingOutsideItsFolder(t *testing.T) {
+	r := newRig(t, setup{})
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "private.pdf")
+	r.ok(os.WriteFile(outside, specimen.Letter("private", 1), 0o600))
+	r.ok(os.Symlink(outside, filepath.Join(dir, "link.pdf")))
+	address := r.content(campaign.Letter).ReturnAddressID
+	for _, path := range []string{"link.pdf", outside, "../private.pdf"} {
+		for _, confined := range []bool{true, false} {
+			w, err := r.l.CreateList(r.ctx, "", "letters", "letter")
+			r.ok(err)
+			r.ok(w.Contacts(r.ctx, []campaign.Contact{{
+				Line: 2, Reference: "A", Address: campaign.Address{Name: "Ann Lee", Line1: "1 High St", City: "Perth", State: "WA", PostalCode: "6000", Country: "AU"},
+				Fields: campaign.Fields{Columns: campaign.NewColumns("file"), Values: []string{path}},
+			}}))
+			list, err := w.Finish(r.ctx, ledger.ListCounts{Rows: 1, Imported: 1})
+			r.ok(err)
+			c, err := r.l.CreateCampaign(r.ctx, ledger.NewCampaign{
+				Content: campaign.Content{Channel: campaign.Letter, FileColumn: "file", ReturnAddressID: address}, ListID: list.ID, Digest: path, Provider: r.account, Actor: "test", Again: true,
+			})
+			r.ok(err)
+			_, err = jobs.Plan(r.ctx, r.l, c, campaign.Limits{}, jobs.PlanOptions{FileDir: dir, Confined: confined})
+			var rows *campaign.PlanError
+			if refused := errors.As(err, &rows); refused != (confined || path == "../private.pdf") {
+				t.Errorf("confined %v: the plan with %s comes to %v", confined, filepath.Base(path), err)
+			}
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,7 +29,9 @@ type PlanOptions struct {
 	// recipient of this channel, so that no duplicate need be looked for.
 	Unique bool
 	// FileDir is the folder that paths in the content's file column start from.
-	FileDir  string
+	FileDir string
+	// Confined: no such path leads out of FileDir, through no link either.
+	Confined bool
 	Progress Progress
 }
 
@@ -49,13 +52,20 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 	if err != nil {
 		return none, err
 	}
+	var root *os.Root
+	if o.Confined {
+		if root, err = os.OpenRoot(o.FileDir); err != nil {
+			return none, fmt.Errorf("opening the folder of the letters: %w", err)
+		}
+		defer root.Close()
+	}
 	w := l.Plan(c)
 	opts := campaign.PlanOptions{
 		Emit:     func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
 		Examples: campaign.DefaultExamples,
 		OptedOut: func(k *campaign.Contact) bool { return c.Channel.IsPhone() && optedOut[k.Phone] },
 		Resolve: func(path string) (campaign.File, error) {
-			return storeFile(ctx, l, c.Channel, o.FileDir, path)
+			return storeFile(ctx, l, c.Channel, root, o.FileDir, path)
 		},
 	}
 	if c.Timing.Window != nil && c.Timing.ByRecipient {
@@ -143,21 +153,34 @@ func eachContact(ctx context.Context, l *ledger.Ledger, list int64, fn func(*cam
 // file, http:// or https://, which the provider fetches itself and nobody looks
 // into.
 func ReadFile(ctx context.Context, l *ledger.Ledger, ch campaign.Channel, path string) (campaign.File, error) {
-	return storeFile(ctx, l, ch, "", path)
+	return storeFile(ctx, l, ch, nil, "", path)
 }
 
-func storeFile(ctx context.Context, l *ledger.Ledger, ch campaign.Channel, dir, path string) (campaign.File, error) {
+// storeFile stores a file that is to be sent. A root, when there is one, is the
+// folder that it may not lie outside of, through no link either.
+func storeFile(ctx context.Context, l *ledger.Ledger, ch campaign.Channel, root *os.Root, dir, path string) (campaign.File, error) {
 	if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
 		return campaign.File{URL: path, Name: filepath.Base(path)}, nil
 	}
 	named := path
-	if !filepath.IsAbs(path) {
+	open := os.Open
+	if root != nil {
+		open = root.Open
+	} else if !filepath.IsAbs(path) {
 		path = filepath.Join(dir, path)
 	}
-	info, err := os.Stat(path)
+	file, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return campaign.File{}, campaign.Errorf(campaign.CodeNotFound, "there is no file %s", named)
 	}
+	if err != nil && root != nil {
+		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s cannot be opened inside its folder", named)
+	}
+	if err != nil {
+		return campaign.File{}, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
 	if err != nil {
 		return campaign.File{}, err
 	}
@@ -167,7 +190,7 @@ func storeFile(ctx context.Context, l *ledger.Ledger, ch campaign.Channel, dir, 
 	case info.Size() > document.MaxSize:
 		return campaign.File{}, campaign.Errorf(campaign.CodeInvalid, "%s is larger than %d MB, the most that is sent", filepath.Base(path), document.MaxSize>>20)
 	}
-	content, err := os.ReadFile(path)
+	content, err := io.ReadAll(io.LimitReader(file, document.MaxSize+1))
 	if err != nil {
 		return campaign.File{}, err
 	}

@@ -23,8 +23,11 @@ type Preparer struct {
 	Provider *Provider
 	Log      *slog.Logger
 
-	Actor      string // who asks: a person's login, or the part of Postrider
-	Dir        string // relative paths start here; empty: the working directory
+	Actor string // who asks: a person's login, or the part of Postrider
+	Dir   string // relative paths start here; empty: the working directory
+	// Confined: the paths of a file column do not lead out of the folder that they
+	// start from, since whoever wrote them may not read everything.
+	Confined   bool
 	RejectsDir string // where dropped rows are listed
 	Country    string // of numbers written without one, when the order names none
 
@@ -252,7 +255,7 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 	bar := r.p.meter("planning", "recipients")
 	_, err = Plan(ctx, r.p.Ledger, c, r.Limits, PlanOptions{
 		Unique:  r.Audience.List.Identity == c.Content.Identity().String() && c.Content.FileColumn == "",
-		FileDir: r.p.filesFrom(r.Order.To), Progress: bar.Report,
+		FileDir: r.p.filesFrom(r.Order.To), Confined: r.p.Confined, Progress: bar.Report,
 	})
 	bar.End()
 	if err != nil {

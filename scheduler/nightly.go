@@ -231,7 +231,9 @@ func (m *Maker) prepareGroup(ctx context.Context, s ledger.Schedule, d *Definiti
 	order.To = filepath.Join(d.Source.Value, "manifest.csv") // the files' paths start there
 	order.Files, order.FileColumn = nil, outbox.FileColumn
 	order.Colour, order.Duplex, order.Priority, order.TemplateUsed, order.ReturnAddress = g.Colour, g.Duplex, g.Priority, g.TemplateUsed, g.ReturnAddressID
-	p, err := m.preparer(s).PrepareAudience(ctx, &order, func(ctx context.Context, c *campaign.Content) (*jobs.Audience, error) {
+	preparer := m.preparer(s)
+	preparer.Confined = true
+	p, err := preparer.PrepareAudience(ctx, &order, func(ctx context.Context, c *campaign.Content) (*jobs.Audience, error) {
 		w, err := m.Ledger.CreateList(ctx, "", ledger.OutboxSource, c.Identity().String())
 		if err != nil {
 			return nil, err
