@@ -291,7 +291,6 @@ func (c *Canceller) ask(ctx context.Context, k *ledger.CancelClaim, h *ledger.He
 		a.Fate = ledger.CancelDoubtful
 		return a
 	}
-	gone := 0
 	for _, m := range h.Messages {
 		if m.ProviderID == "" {
 			a.Fate = ledger.CancelDoubtful // history knows its id, if it knows it at all
@@ -304,7 +303,7 @@ func (c *Canceller) ask(ctx context.Context, k *ledger.CancelClaim, h *ledger.He
 		case ce == nil:
 			a.spent = true
 		case ce.Kind == clicksend.NotFound:
-			gone++
+			a.Gone = append(a.Gone, m.Attempt)
 			a.Word = "the provider knows no such message (404)"
 			if ce.Message != "" {
 				a.Word += ": " + ce.Message
@@ -322,7 +321,7 @@ func (c *Canceller) ask(ctx context.Context, k *ledger.CancelClaim, h *ledger.He
 			return a
 		}
 	}
-	if gone == len(h.Messages) {
+	if len(a.Gone) == len(h.Messages) {
 		a.Fate = ledger.CancelTooLate
 	}
 	return a
@@ -510,14 +509,14 @@ func heldWindows(all []*judged, reach time.Duration) []Window {
 // messages; nil when that is not known yet.
 func (c *Canceller) decide(ctx context.Context, k *ledger.CancelClaim, j *judged, now time.Time, complete bool) *ledger.Cancelled {
 	d := &ledger.Cancelled{HeldRecipient: j.HeldRecipient, Fate: ledger.CancelDone}
-	cancelled, gone := 0, 0
+	cancelled := 0
 	for at, m := range j.Messages {
 		s := &j.shown[at]
 		switch s.fate {
 		case clicksend.FateCancelled:
 			cancelled++
 		case clicksend.FateFailed:
-			gone++
+			d.Gone = append(d.Gone, m.Attempt)
 			d.Word = "the provider's history says " + s.status
 		case clicksend.FateSent:
 			return &ledger.Cancelled{HeldRecipient: j.HeldRecipient, Fate: ledger.CancelTooLate, Word: "the provider's history says " + s.status}
@@ -541,7 +540,7 @@ func (c *Canceller) decide(ctx context.Context, k *ledger.CancelClaim, j *judged
 			if !complete || now.Before(m.Closed.Add(c.Settle)) {
 				return nil
 			}
-			gone++
+			d.Gone = append(d.Gone, m.Attempt)
 			d.Word = "the provider did not cancel it, and its history does not show it"
 		default:
 			return nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/clicksend/sandbox"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
@@ -261,4 +262,84 @@ func TestAMessageWithoutAnIDIsFoundInHistoryAndCancelled(t *testing.T) {
 	r.becomes(c.ID, campaign.Cancelled)
 	r.equal(r.counts(c.ID), ledger.Counts{Total: 5, Cancelled: 5})
 	r.refunded(c.ID)
+}
+
+// Of two messages of one recipient the provider cancels one, and the other is gone:
+// unknown to it when it is asked, or failed by its history. Only the one that was
+// cancelled is refunded.
+func TestOfTwoMessagesOnlyTheOneThatWasCancelledIsRefunded(t *testing.T) {
+	for name, gone := range map[string]struct {
+		code   int    // the answer to the cancelling of the gone message
+		status string // of it in history
+	}{"unknown": {404, "Scheduled"}, "failed": {400, "Failed"}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, setup{})
+			r.settle = 100 * time.Millisecond
+			c := r.heldUntil(campaign.SMS, 1, time.Now().Add(time.Hour))
+			r.sb.SetFaults(sandbox.Faults{ResetAfter: 1, Limit: 1, Endpoints: []string{sendRoute(campaign.SMS)}})
+			send := func() {
+				for _, d := range r.dispatched(campaign.SMS) {
+					r.ok(r.sender.Send(r.ctx, d.Batch, d.Number))
+				}
+			}
+			send()
+			r.equal(r.counts(c.ID).Unknown, 1)
+			_, err := r.l.Assume(r.ctx, c.ID, 0, false, "test")
+			r.ok(err)
+			send()
+			r.equal(r.counts(c.ID).Accepted, 1)
+			price := r.campaign(c.ID).Spent
+			// The first message turns up.
+			now := time.Now()
+			_, err = r.p.History(r.ctx, campaign.SMS, []jobs.Window{{From: now.Add(-time.Hour), To: now.Add(2 * time.Hour)}}, func(page []clicksend.Record) error {
+				for _, rec := range page {
+					if ref, ours := r.l.ParseReference(rec.CustomString); ours && ref.Attempt == 1 {
+						o := ledger.Outcome{Recipient: ref.Recipient, State: campaign.Accepted, ProviderID: strings.Clone(rec.MessageID), Status: "Scheduled", Price: price, Parts: 1}
+						n, err := r.l.ApplyEvidence(r.ctx, ledger.FromHistory, []ledger.Finding{{Attempt: 1, Outcome: o}})
+						r.ok(err)
+						r.equal(n, ledger.Applied{Late: 1, Duplicates: 1})
+					}
+				}
+				return nil
+			})
+			r.ok(err)
+			r.equal(r.campaign(c.ID).Spent, 2*price)
+			r.ok(r.l.Cancel(r.ctx, c.ID, "test", ""))
+			k, err := r.l.ClaimCancels(r.ctx, ledger.ClaimQuery{LookDue: ledger.LookDue{Provider: r.account, Channel: campaign.SMS}, Most: 1, Lease: time.Millisecond, By: "a look"})
+			r.ok(err)
+			r.equal(len(k.Held[0].Messages), 2)
+			time.Sleep(10 * time.Millisecond) // the claim is over
+			lost := k.Held[0].Messages[0]
+			if lost.Number != 1 {
+				lost = k.Held[0].Messages[1]
+			}
+			r.front(func(rw http.ResponseWriter, req *http.Request) {
+				switch {
+				case strings.HasSuffix(req.URL.Path, "/"+lost.ProviderID+"/cancel"):
+					rw.Header().Set("Content-Type", "application/json")
+					rw.WriteHeader(gone.code)
+					fmt.Fprintf(rw, `{"http_code":%d,"response_code":"NO","response_msg":"No.","data":null}`, gone.code) //nolint:errcheck // a test
+				case strings.HasSuffix(req.URL.Path, "/history"):
+					rec := httptest.NewRecorder()
+					r.sb.ServeHTTP(rec, req)
+					rows := strings.Split(rec.Body.String(), `{"direction"`)
+					for i, row := range rows {
+						if strings.Contains(row, lost.ProviderID) {
+							rows[i] = strings.Replace(row, `"status":"Scheduled"`, `"status":"`+gone.status+`"`, 1)
+						}
+					}
+					rw.Header().Set("Content-Type", "application/json")
+					rw.WriteHeader(rec.Code)
+					rw.Write([]byte(strings.Join(rows, `{"direction"`))) //nolint:errcheck // the client has gone
+				default:
+					r.sb.ServeHTTP(rw, req)
+				}
+			})
+			r.until("the campaign is cancelled", func() bool {
+				r.ok(r.canceller().Cancel(r.ctx, ledger.LookDue{Provider: r.account, Channel: campaign.SMS}))
+				return r.campaign(c.ID).State == campaign.Cancelled
+			})
+			r.equal([]any{r.counts(c.ID).Cancelled, r.campaign(c.ID).Spent, price > 0}, []any{1, price, true})
+		})
+	}
 }

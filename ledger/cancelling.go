@@ -218,7 +218,7 @@ func (l *Ledger) CancelRecipient(ctx context.Context, id, recipient int64, actor
 			return campaign.Errorf(campaign.CodeConflict, "recipient %d was to be cancelled at the provider before, and it was too late", recipient)
 		case stands == campaign.Accepted && until > now:
 			done = CancelsAtProvider
-			if err := queueRecipient(ctx, tx, batch, recipient); err != nil {
+			if err := queueRecipients(ctx, tx, batch, []int64{recipient}); err != nil {
 				return err
 			}
 		default:
@@ -232,11 +232,11 @@ func (l *Ledger) CancelRecipient(ctx context.Context, id, recipient int64, actor
 	return done, err
 }
 
-// queueRecipient queues one recipient of a batch to be cancelled at the provider.
-func queueRecipient(ctx context.Context, tx *tx, batch, recipient int64) error {
+// queueRecipients queues recipients of a batch to be cancelled at the provider.
+func queueRecipients(ctx context.Context, tx *tx, batch int64, recipients []int64) error {
 	var cell []byte
 	err := tx.exec.QueryRowContext(ctx, `SELECT only_ids FROM cancels WHERE batch_id = $1`, batch).Scan(&cell)
-	only := []int64{recipient}
+	only := recipients
 	switch {
 	case err == nil && cell == nil:
 		return nil // the whole batch is
@@ -245,16 +245,38 @@ func queueRecipient(ctx context.Context, tx *tx, batch, recipient int64) error {
 		if err != nil {
 			return fmt.Errorf("reading what is to be cancelled of batch %d: %w", batch, err)
 		}
-		only = slices.Compact(slices.Sorted(slices.Values(append(before, recipient))))
+		only = append(before, recipients...)
 	case !errors.Is(err, sql.ErrNoRows):
 		return fmt.Errorf("reading what is to be cancelled of batch %d: %w", batch, err)
 	}
+	only = slices.Compact(slices.Sorted(slices.Values(only)))
 	_, err = tx.exec.ExecContext(ctx, queueCancel+`b.id = $1`+queuedAlready, batch)
 	if err == nil {
 		_, err = tx.exec.ExecContext(ctx, `UPDATE cancels SET only_ids = $1 WHERE batch_id = $2`, encodeMembers(only), batch)
 	}
 	if err != nil {
-		return fmt.Errorf("recording that recipient %d is to be cancelled at the provider: %w", recipient, err)
+		return fmt.Errorf("recording who is to be cancelled at the provider of batch %d: %w", batch, err)
+	}
+	return nil
+}
+
+// queueRevived queues recipients, by batch, who were cancelled and of whom evidence
+// has shown a message accepted, as long as the provider holds it.
+func queueRevived(ctx context.Context, tx *tx, id int64, revived map[int64][]int64, now int64) error {
+	if len(revived) == 0 {
+		return nil
+	}
+	var until int64
+	if err := tx.exec.QueryRowContext(ctx, `SELECT held_until FROM campaigns WHERE id = $1`, id).Scan(&until); err != nil {
+		return fmt.Errorf("asking until when the provider holds campaign %d: %w", id, err)
+	}
+	if until <= now {
+		return nil
+	}
+	for _, batch := range slices.Sorted(maps.Keys(revived)) {
+		if err := queueRecipients(ctx, tx, batch, revived[batch]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -316,7 +338,6 @@ type HeldRecipient struct {
 	Messages  []HeldMessage // one; more for whoever was reached twice
 
 	batch int64
-	heard []int64 // attempts of which something was said, when it was claimed
 }
 
 // HeldMessage is a message that the provider took.
@@ -328,6 +349,8 @@ type HeldMessage struct {
 	// The attempt began and was closed then, and nothing of it was written to the
 	// wire after Deadline.
 	Started, Deadline, Closed time.Time
+
+	cancelled bool // at the provider, and that is on record
 }
 
 // ClaimQuery says what ClaimCancels looks for.
@@ -469,19 +492,41 @@ func (l *Ledger) heldOf(ctx context.Context, r *cancelRow) ([]*HeldRecipient, er
 		}
 	})
 	for _, h := range all {
-		// An attempt before may have got an answer that was none: whatever costs
-		// nothing was not taken, if something else was.
-		if slices.ContainsFunc(h.Messages, func(m HeldMessage) bool { return m.Price != 0 }) {
-			h.Messages = slices.DeleteFunc(h.Messages, func(m HeldMessage) bool { return m.Price == 0 })
-		}
+		h.leaveOutUntaken()
 	}
 	return all, err
+}
+
+// leaveOutUntaken leaves out what the provider does not hold, if it holds another
+// message of the recipient. An attempt before may have got an answer that was
+// none: whatever costs nothing was not taken, if something else was.
+func (h *HeldRecipient) leaveOutUntaken() {
+	if slices.ContainsFunc(h.Messages, func(m HeldMessage) bool { return m.Price != 0 }) {
+		h.Messages = slices.DeleteFunc(h.Messages, func(m HeldMessage) bool { return m.Price == 0 })
+	}
+	if slices.ContainsFunc(h.Messages, func(m HeldMessage) bool { return !m.cancelled }) {
+		h.Messages = slices.DeleteFunc(h.Messages, func(m HeldMessage) bool { return m.cancelled })
+	}
+}
+
+// live lists, ascending, the attempts whose messages the provider took and did
+// not cancel.
+func (h *HeldRecipient) live() []int64 {
+	var all []int64
+	for _, m := range h.Messages {
+		if !m.cancelled {
+			all = append(all, m.Attempt)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (h *HeldRecipient) hear(s spoken) {
 	m := HeldMessage{
 		Attempt: s.attempt, Number: s.number, ProviderID: s.ProviderID, Price: s.Price,
 		Started: fromMillis(s.started), Deadline: fromMillis(s.deadline), Closed: fromMillis(s.closed),
+		cancelled: s.Status == cancelledStatus && s.Price == 0,
 	}
 	for i := range h.Messages {
 		if h.Messages[i].Attempt == s.attempt { // an answer, and history on the same message, are one
@@ -490,7 +535,6 @@ func (h *HeldRecipient) hear(s spoken) {
 		}
 	}
 	h.Messages = append(h.Messages, m)
-	h.heard = append(h.heard, s.attempt)
 }
 
 // CancelFate is what the provider made of the wish to cancel.
@@ -509,6 +553,9 @@ type Cancelled struct {
 	*HeldRecipient
 	Fate CancelFate
 	Word string // the provider's, why it is too late
+	// Gone, with CancelDone, are the attempts whose messages were not among those
+	// cancelled: they failed, or the provider knows them no more. They stay charged.
+	Gone []int64
 }
 
 // CancelEnd gives a claim back.
@@ -527,8 +574,9 @@ const cancelledStatus = "Cancelled"
 // RecordCancels records what became of recipients of a claim in one transaction,
 // and keeps the claim for lease, or gives it back when end is not nil. Whoever is
 // cancelled is charged nothing: the campaign's spend goes down by the price of the
-// messages. The same may be recorded any number of times, and also by a worker
-// that has lost its claim, which then gets ErrLostLease.
+// messages that were. The same may be recorded any number of times, and also by a
+// worker that has lost its claim, which then gets ErrLostLease: what it saw counts
+// only of recipients whose messages are the same still as when it claimed them.
 func (l *Ledger) RecordCancels(ctx context.Context, k *CancelClaim, all []Cancelled, lease time.Duration, end *CancelEnd) error {
 	var lost bool
 	err := l.write(ctx, crashpoint.RecordCancels, func(tx *tx) error {
@@ -546,10 +594,14 @@ func (l *Ledger) RecordCancels(ctx context.Context, k *CancelClaim, all []Cancel
 		if err != nil {
 			return err
 		}
-		if err := l.recordCancelled(ctx, tx, all); err != nil {
+		same, stand, err := unchanged(ctx, tx, all)
+		if err != nil {
 			return err
 		}
-		if err := recordTooLate(ctx, tx, all); err != nil {
+		if err := l.recordCancelled(ctx, tx, same, stand); err != nil {
+			return err
+		}
+		if err := recordTooLate(ctx, tx, same); err != nil {
 			return err
 		}
 		if lost, err = l.recordDoubt(ctx, tx, k, all, now, lease, end); err != nil {
@@ -571,8 +623,112 @@ func (l *Ledger) RecordCancels(ctx context.Context, k *CancelClaim, all []Cancel
 	return err
 }
 
-// recordCancelled moves recipients who were cancelled at the provider.
-func (l *Ledger) recordCancelled(ctx context.Context, tx *tx, all []Cancelled) error {
+// unchanged leaves out the recipients of whom the provider holds other messages by
+// now than when they were claimed: evidence has shown another one, or somebody else
+// has recorded that one is cancelled. What was found out about them says nothing of
+// what is held now, and they come again with that. It returns the messages of the
+// rest as they stand now, too.
+func unchanged(ctx context.Context, tx *tx, all []Cancelled) (same []Cancelled, stand map[int64]*HeldRecipient, err error) {
+	stand = map[int64]*HeldRecipient{}
+	batches := map[int64]bool{}
+	for _, c := range all {
+		if c.Fate != CancelDoubtful {
+			stand[c.Recipient] = &HeldRecipient{}
+			batches[c.batch] = true
+		}
+	}
+	hear := func(recipient int64, s spoken) {
+		if h := stand[recipient]; h != nil {
+			h.hear(s)
+		}
+	}
+	for _, batch := range slices.Sorted(maps.Keys(batches)) {
+		if err := eachAnswer(ctx, tx, batch, hear); err != nil {
+			return nil, nil, err
+		}
+	}
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(stand)), 500) {
+		if err := eachMessage(ctx, tx, part, hear); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, c := range all {
+		h := stand[c.Recipient]
+		if h == nil {
+			continue
+		}
+		h.leaveOutUntaken()
+		if slices.Equal(h.live(), c.live()) {
+			same = append(same, c)
+		}
+	}
+	return same, stand, nil
+}
+
+// eachAnswer hands what was answered about the members of a batch, and of the
+// batches that they came from, to fn, in the order of the attempts.
+func eachAnswer(ctx context.Context, tx *tx, batch int64, fn func(recipient int64, s spoken)) error {
+	rows, err := tx.exec.QueryContext(ctx, `
+		WITH RECURSIVE line (id, parent_id) AS (
+			SELECT id, parent_id FROM batches WHERE id = $1
+			UNION SELECT b.id, b.parent_id FROM batches b JOIN line ON b.id = line.parent_id)
+		SELECT a.id, a.members, a.answer FROM attempts a JOIN line ON a.batch_id = line.id WHERE a.answer IS NOT NULL ORDER BY a.id`, batch)
+	if err != nil {
+		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			s            spoken
+			cell, answer []byte
+		)
+		if err := rows.Scan(&s.attempt, &cell, &answer); err != nil {
+			return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+		}
+		members, err := decodeMembers(cell)
+		if err == nil {
+			err = unpackAnswer(answer, members, func(recipient int64, said Said) {
+				s.Said = said
+				fn(recipient, s)
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("attempt %d: %w", s.attempt, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+	}
+	return nil
+}
+
+// eachMessage hands what was said of single recipients, 500 of them at most, to fn.
+func eachMessage(ctx context.Context, tx *tx, recipients []int64, fn func(recipient int64, s spoken)) error {
+	rows, err := tx.exec.QueryContext(ctx, `SELECT recipient_id, attempt_id, provider_id, status, price FROM messages
+		WHERE recipient_id IN (`+placeholders(1, len(recipients))+`) ORDER BY recipient_id, attempt_id`, asArgs(recipients)...)
+	if err != nil {
+		return fmt.Errorf("reading what was said of recipients: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			s         spoken
+			recipient int64
+		)
+		if err := rows.Scan(&recipient, &s.attempt, &s.ProviderID, &s.Status, &s.Price); err != nil {
+			return fmt.Errorf("reading what was said of recipients: %w", err)
+		}
+		fn(recipient, s)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("reading what was said of recipients: %w", err)
+	}
+	return nil
+}
+
+// recordCancelled moves recipients who were cancelled at the provider, and takes
+// off what their messages cost as they stand now.
+func (l *Ledger) recordCancelled(ctx context.Context, tx *tx, all []Cancelled, held map[int64]*HeldRecipient) error {
 	var ids []int64
 	for _, c := range all {
 		if c.Fate == CancelDone {
@@ -586,13 +742,8 @@ func (l *Ledger) recordCancelled(ctx context.Context, tx *tx, all []Cancelled) e
 	if err != nil {
 		return err
 	}
-	extra, err := duplicatesOf(ctx, tx, ids)
-	if err != nil {
-		return err
-	}
 	var (
 		moved    []int64
-		twice    []int64
 		batches  = map[int64]bool{}
 		refunds  = map[int64]campaign.Micros{}
 		attempts = map[int64]map[int64]bool{}
@@ -601,16 +752,12 @@ func (l *Ledger) recordCancelled(ctx context.Context, tx *tx, all []Cancelled) e
 		if c.Fate != CancelDone || stand[c.Recipient].state != campaign.Accepted {
 			continue
 		}
-		news := func(attempt int64) bool { return !slices.Contains(c.heard, attempt) }
-		if slices.ContainsFunc(extra[c.Recipient], news) {
-			continue // another message of it has been found meanwhile: it comes again with both
-		}
 		moved = append(moved, c.Recipient)
 		batches[c.batch] = true
-		if len(extra[c.Recipient]) > 0 {
-			twice = append(twice, c.Recipient)
-		}
-		for _, m := range c.Messages {
+		for _, m := range held[c.Recipient].Messages {
+			if slices.Contains(c.Gone, m.Attempt) {
+				continue
+			}
 			refunds[c.Campaign] += m.Price
 			if attempts[m.Attempt] == nil {
 				attempts[m.Attempt] = map[int64]bool{}
@@ -637,34 +784,12 @@ func (l *Ledger) recordCancelled(ctx context.Context, tx *tx, all []Cancelled) e
 		}
 	}
 	// Nobody got a message too many who got none.
-	for part := range slices.Chunk(twice, 500) {
+	for part := range slices.Chunk(moved, 500) {
 		if _, err := tx.exec.ExecContext(ctx, `DELETE FROM duplicates WHERE recipient_id IN (`+placeholders(1, len(part))+`)`, asArgs(part)...); err != nil {
 			return fmt.Errorf("striking out duplicates: %w", err)
 		}
 	}
 	return nil
-}
-
-// duplicatesOf reads the attempts that reached recipients once too often.
-func duplicatesOf(ctx context.Context, tx *tx, ids []int64) (map[int64][]int64, error) {
-	all := map[int64][]int64{}
-	for part := range slices.Chunk(ids, 500) {
-		rows, err := tx.exec.QueryContext(ctx, `SELECT recipient_id, attempt_id FROM duplicates WHERE recipient_id IN (`+placeholders(1, len(part))+`)`, asArgs(part)...)
-		if err != nil {
-			return nil, fmt.Errorf("reading duplicates: %w", err)
-		}
-		for rows.Next() {
-			var recipient, attempt int64
-			if err := rows.Scan(&recipient, &attempt); err != nil {
-				return nil, errors.Join(fmt.Errorf("reading duplicates: %w", err), rows.Close())
-			}
-			all[recipient] = append(all[recipient], attempt)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, fmt.Errorf("reading duplicates: %w", err)
-		}
-	}
-	return all, nil
 }
 
 // refund records, where it stands what was said of messages, that they were

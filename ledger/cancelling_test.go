@@ -242,6 +242,109 @@ func TestBothMessagesOfWhoeverWasReachedTwiceAreCancelled(t *testing.T) {
 	})
 }
 
+// twoMessages makes a campaign of one recipient whose first attempt was taken for
+// absent, and whose second was accepted. late is evidence that the first was, too.
+func (w *world) twoMessages() (c *Campaign, late func()) {
+	w.t.Helper()
+	c = w.held(1, 1)
+	first := w.lost()
+	_, err := w.l.Assume(w.ctx, c.ID, first.ID, false, "test")
+	w.ok(err)
+	w.answered(w.nextAttempt(), func(i int) Outcome { o := accepted(i); o.ProviderID = "second"; return o })
+	return c, func() {
+		w.t.Helper()
+		w.equal(w.apply(shown(first, first.Members...)).Late, 1)
+	}
+}
+
+// A worker that stalls past its lease says what became of the message it knew of.
+// Another has recorded that, and what is held since is a message it never asked for.
+func TestAStaleRecordSaysNothingOfAMessageThatWasFoundSince(t *testing.T) {
+	for name, fate := range map[string]CancelFate{"cancelled": CancelDone, "too late": CancelTooLate} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, w *world) {
+				c, late := w.twoMessages()
+				w.cancel(c.ID)
+				stale := w.cancels(false, 10)
+				w.clock.advance(lease + time.Second)
+				w.equal(w.cancelAll(), 1)
+				w.state(c.ID, campaign.Cancelled)
+				w.equal(w.campaign(c.ID).Spent, campaign.Micros(0))
+				late()
+				w.equal([]any{w.counts(c.ID), w.campaign(c.ID).Spent}, []any{Counts{Total: 1, Accepted: 1, Held: 1}, price})
+
+				w.is(w.l.RecordCancels(w.ctx, stale, decided(stale, func(int) CancelFate { return fate }), lease, &CancelEnd{}), ErrLostLease)
+				w.equal([]any{w.counts(c.ID), w.campaign(c.ID).Spent}, []any{Counts{Total: 1, Accepted: 1, Held: 1}, price})
+				w.check(c.ID)
+
+				k := w.cancels(false, 10)
+				w.equal([]any{len(k.Held), len(k.Held[0].Messages), k.Held[0].Messages[0].Number}, []any{1, 1, 1})
+				w.ok(w.l.RecordCancels(w.ctx, k, decided(k, allDone), lease, &CancelEnd{}))
+				w.equal([]any{w.counts(c.ID), w.campaign(c.ID).Spent}, []any{Counts{Total: 1, Cancelled: 1}, campaign.Micros(0)})
+				w.check(c.ID)
+			})
+		})
+	}
+}
+
+// Of two messages one was cancelled, and the provider knows the other no more: it
+// was charged, and that is not given back.
+func TestOnlyWhatWasCancelledIsRefunded(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c, late := w.twoMessages()
+		late()
+		w.cancel(c.ID)
+		k := w.cancels(false, 10)
+		w.equal([]any{len(k.Held[0].Messages), w.campaign(c.ID).Spent}, []any{2, 2 * price})
+		done := decided(k, allDone)
+		done[0].Gone = []int64{k.Held[0].Messages[0].Attempt}
+		for range 2 { // recording it a second time changes nothing
+			w.ok(w.l.RecordCancels(w.ctx, k, done, lease, nil))
+			w.equal([]any{w.counts(c.ID).Cancelled, w.campaign(c.ID).Spent}, []any{1, price})
+		}
+		w.ok(w.l.RecordCancels(w.ctx, k, nil, lease, &CancelEnd{}))
+		w.state(c.ID, campaign.Cancelled)
+		w.check(c.ID)
+	})
+}
+
+// Whoever was cancelled alone while pending stays cancelled when a message of
+// theirs turns up that had been taken for absent: it is cancelled at the provider,
+// as long as it is held there.
+func TestOneRecipientWhoWasCancelledIsCancelledAgainWhenEvidenceComesLate(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.held(6, 3)
+		first := w.lost()
+		_, err := w.l.Assume(w.ctx, c.ID, first.ID, false, "test")
+		w.ok(err)
+		for _, id := range first.Members[:2] {
+			done, err := w.l.CancelRecipient(w.ctx, c.ID, id, "test")
+			w.ok(err)
+			w.equal(done, CancelledAtOnce)
+		}
+		w.equal(w.apply(shown(first, first.Members[0], first.Members[2])).Late, 2)
+		w.state(c.ID, campaign.Sending)
+		w.check(c.ID)
+		k := w.cancels(false, 10)
+		if k == nil {
+			t.Fatal("nobody is to be cancelled at the provider")
+		}
+		w.equal([]any{len(k.Held), k.Held[0].Recipient}, []any{1, first.Members[0]}) // the third was not to be
+		w.ok(w.l.RecordCancels(w.ctx, k, decided(k, allDone), lease, &CancelEnd{}))
+		w.equal(w.counts(c.ID), Counts{Total: 6, Pending: 3, Accepted: 1, Cancelled: 2, Held: 1})
+		w.equal(w.campaign(c.ID).Spent, price)
+		w.check(c.ID)
+
+		w.clock.advance(time.Hour) // the provider has let it go
+		w.equal(w.apply(shown(first, first.Members[1])).Late, 1)
+		if k := w.cancels(false, 10); k != nil {
+			t.Errorf("%d are to be cancelled that the provider does not hold any more", len(k.Held))
+		}
+		w.equal(w.counts(c.ID), Counts{Total: 6, Pending: 3, Accepted: 2, Cancelled: 1})
+		w.check(c.ID)
+	})
+}
+
 func TestOneRecipientIsCancelledAndTheCampaignGoesOn(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		c := w.held(8, 2)

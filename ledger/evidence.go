@@ -187,10 +187,11 @@ type verdict struct {
 	passing    []int64 // to be sent again later, in a batch of their own
 	said       []Outcome
 	duplicates []int64
-	resolved   map[int64]bool // of unresolved
-	late       map[int64]bool // of absent
-	touched    map[int64]bool // batches whose recipients move
-	live       map[int64]bool // batches of recipients of whom a message was accepted
+	resolved   map[int64]bool    // of unresolved
+	late       map[int64]bool    // of absent
+	touched    map[int64]bool    // batches whose recipients move
+	live       map[int64]bool    // batches of recipients of whom a message was accepted
+	revived    map[int64][]int64 // by batch, recipients who were cancelled and are accepted after all
 	pending    map[int64][]int64
 	spent      campaign.Micros
 	released   campaign.Micros
@@ -218,7 +219,7 @@ func (l *Ledger) applyEvidence(ctx context.Context, tx *tx, a *evidenced, e Evid
 	}
 	v := verdict{
 		moves: map[fate][]int64{}, resolved: map[int64]bool{}, late: map[int64]bool{},
-		touched: map[int64]bool{}, live: map[int64]bool{}, pending: map[int64][]int64{},
+		touched: map[int64]bool{}, live: map[int64]bool{}, revived: map[int64][]int64{}, pending: map[int64][]int64{},
 	}
 	for _, f := range findings {
 		s, there := stand[f.Recipient]
@@ -292,6 +293,9 @@ func (v *verdict) move(f Finding, s standing) {
 	k := fate{f.State, f.Reason}
 	v.moves[k] = append(v.moves[k], f.Recipient)
 	v.touched[s.batch] = true
+	if s.state == campaign.RecipientCancelled && f.State == campaign.Accepted {
+		v.revived[s.batch] = append(v.revived[s.batch], f.Recipient)
+	}
 }
 
 func (l *Ledger) applyVerdict(ctx context.Context, tx *tx, a *evidenced, e Evidence, v *verdict) error {
@@ -342,11 +346,14 @@ func (l *Ledger) applyVerdict(ctx context.Context, tx *tx, a *evidenced, e Evide
 		}
 	}
 	// What is found when the campaign is being cancelled, or was, is cancelled at
-	// the provider, too.
+	// the provider, too; and so is, in any other, whoever was cancelled alone.
 	if a.campaignState == campaign.Cancelling || a.campaignState == campaign.Cancelled {
-		if err := queueCancels(ctx, tx, a.campaign, v.live); err != nil {
-			return err
-		}
+		err = queueCancels(ctx, tx, a.campaign, v.live)
+	} else {
+		err = queueRevived(ctx, tx, a.campaign, v.revived, now)
+	}
+	if err != nil {
+		return err
 	}
 	if len(v.late) > 0 {
 		err := event(ctx, tx, a.campaign, now, "postrider", "late evidence",
