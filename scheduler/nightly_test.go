@@ -312,6 +312,30 @@ func TestAManifestThatCannotBeReadIsToldOfThoughTheOthersAreMailed(t *testing.T)
 	o.accepted(2)
 }
 
+func TestARunIsNotTakenForACampaignThatHasItsName(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("H-1", "a.pdf", ","))
+	first := o.letters("")
+	if r := o.run(first); r.State != ledger.RunDone {
+		t.Fatalf("the run is %s: %s", r.State, r.Reason)
+	}
+	// A schedule of the same name, with a run of the same local time.
+	o.ok(o.l.MoveSchedule(o.ctx, first.ID, ledger.ScheduleRemoved))
+	o.put("m.csv", manifestHeader+letterRow("H-2", "a.pdf", ","))
+	o.n--
+	time.Sleep(5 * time.Millisecond)
+	second := o.letters("")
+	if r := o.run(second); r.State != ledger.RunFailed || !strings.Contains(r.Reason, "nothing was sent") || r.Campaign != 0 {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(1)
+	if r := o.run(second); r.State != ledger.RunDone {
+		t.Errorf("the next run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(2)
+}
+
 func TestANightBeyondItsBudgetMailsNothing(t *testing.T) {
 	o := newPostOffice(t)
 	o.put("a.pdf", string(specimen.Letter("a", 1)))
