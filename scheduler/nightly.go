@@ -88,7 +88,11 @@ func (m *Maker) mail(ctx context.Context, s ledger.Schedule, r ledger.Run, d *De
 			return nil, err
 		}
 		for _, c := range started {
-			b -= c.Quoted
+			if c.Budget != nil {
+				b -= *c.Budget
+			} else {
+				b -= c.Quoted
+			}
 		}
 		left = &b
 	}
@@ -126,8 +130,10 @@ func (m *Maker) mail(ctx context.Context, s ledger.Schedule, r ledger.Run, d *De
 	}
 	for i, p := range prepared {
 		if left != nil {
-			// No campaign spends what the others were promised.
-			if err := m.Ledger.SetBudget(ctx, p.Campaign.ID, *left-(total-p.Quote.Total), actor(s)); err != nil {
+			// Each has an equal share of what the quotes leave: together they never
+			// exceed the budget.
+			share := (*left - total) / campaign.Micros(len(prepared))
+			if err := m.Ledger.SetBudget(ctx, p.Campaign.ID, p.Quote.Total+share, actor(s)); err != nil {
 				return all, err
 			}
 		}

@@ -354,6 +354,19 @@ func TestANightBeyondItsBudgetMailsNothing(t *testing.T) {
 	if r = o.run(o.letters("  budget: 20.00\n")); r.State != ledger.RunDone {
 		t.Errorf("with a budget the run is %s: %s", r.State, r.Reason)
 	}
+	campaigns, err := o.l.RunCampaigns(o.ctx, r.ID)
+	o.ok(err)
+	var sum campaign.Micros
+	for _, c := range campaigns {
+		if c.Budget == nil || *c.Budget < c.Quoted {
+			t.Errorf("campaign %d, quoted at %s, has the budget %v", c.ID, c.Quoted, c.Budget)
+			continue
+		}
+		sum += *c.Budget
+	}
+	if len(campaigns) != 2 || sum > 20_000_000 {
+		t.Errorf("the budgets of %d campaigns are %s together, and that of the run is 20.00", len(campaigns), sum)
+	}
 	o.accepted(2)
 }
 
