@@ -336,6 +336,38 @@ func TestARunIsNotTakenForACampaignThatHasItsName(t *testing.T) {
 	o.accepted(2)
 }
 
+func TestAReportOfAnEarlierTryIsWrittenAnew(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("I-1", "a.pdf", ","))
+	s := o.letters("")
+	if r := o.run(s); r.State != ledger.RunDone {
+		t.Fatalf("the run is %s: %s", r.State, r.Reason)
+	}
+	// A try of another run had come when the letter was not mailed yet.
+	r, err := o.l.RunByHand(o.ctx, s, "2026-11-26T02:00:58", "test")
+	o.ok(err)
+	path := outbox.ReportPath(o.box, "m.csv", r.DueAt.In(sydney(t)))
+	o.ok(outbox.WriteReport(path, []outbox.ReportRow{{Manifest: "m.csv", Line: 2, Reference: "I-1", Outcome: outbox.OutcomeWaiting}}))
+	if r = o.end(r); r.State != ledger.RunNothing {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	rows, err := outbox.ReadReport(path)
+	o.ok(err)
+	if len(rows) != 1 || rows[0].Outcome != outbox.OutcomeMailed {
+		t.Errorf("its report is %+v", rows)
+	}
+}
+
+func sydney(t *testing.T) *time.Location {
+	t.Helper()
+	loc, err := scheduler.Zone("Australia/Sydney")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loc
+}
+
 func TestANightBeyondItsBudgetMailsNothing(t *testing.T) {
 	o := newPostOffice(t)
 	o.put("a.pdf", string(specimen.Letter("a", 1)))
