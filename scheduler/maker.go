@@ -40,7 +40,7 @@ func (m *Maker) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (Resul
 	if err != nil {
 		return Result{}, err
 	}
-	started, err := m.takeOver(ctx, CampaignName(s, r))
+	started, err := m.takeOver(ctx, s, r)
 	if err != nil {
 		return Result{}, err
 	}
@@ -84,8 +84,10 @@ func (m *Maker) Ended(ctx context.Context, s ledger.Schedule, r ledger.Run, camp
 }
 
 // takeOver looks for what an earlier call has made for the run: campaigns that
-// have started are kept, and what had not is removed.
-func (m *Maker) takeOver(ctx context.Context, name string) (started []*ledger.Campaign, err error) {
+// have started are kept, and what had not is removed. A campaign that only has
+// the name, and was there before the run, is left alone: the run fails.
+func (m *Maker) takeOver(ctx context.Context, s ledger.Schedule, r ledger.Run) (started []*ledger.Campaign, err error) {
+	name := CampaignName(s, r)
 	for n := 1; ; n++ {
 		c, err := m.Ledger.FindCampaign(ctx, numbered(name, n))
 		if campaign.ErrorCode(err) == campaign.CodeNotFound {
@@ -93,6 +95,10 @@ func (m *Maker) takeOver(ctx context.Context, name string) (started []*ledger.Ca
 		}
 		if err != nil {
 			return nil, err
+		}
+		if c.Created.Before(r.Created) {
+			return nil, campaign.Errorf(campaign.CodeExists,
+				"campaign %d is named %q, as this run's would be, and is older than the run: nothing was sent; `postrider schedule run '%s'` sends under another name", c.ID, c.Name, s.Name)
 		}
 		switch {
 		case c.State == campaign.Draft, c.State == campaign.Quoted, c.State == campaign.Failed && c.Started.IsZero():

@@ -324,12 +324,12 @@ func (m *Maker) writeReports(ctx context.Context, box *outbox.Run, r ledger.Run,
 	}
 	for _, man := range box.Manifests {
 		line := manifestReport{Manifest: man.Name, Rows: man.Rows, Good: man.Good, Bad: man.Bad, Mailed: man.Mailed, Repeated: man.Repeated}
-		if man.Good+man.Bad+man.Repeated > 0 {
+		path := outbox.ReportPath(box.Folder, man.Name, r.DueAt.In(d.Location))
+		if man.Good+man.Bad+man.Repeated > 0 || waits(path) {
 			rows, err := box.ReportRows(ctx, man)
 			if err != nil {
 				return nil, err
 			}
-			path := outbox.ReportPath(box.Folder, man.Name, r.DueAt.In(d.Location))
 			if err := outbox.WriteReport(path, rows); err != nil {
 				return nil, err
 			}
@@ -338,6 +338,13 @@ func (m *Maker) writeReports(ctx context.Context, box *outbox.Run, r ledger.Run,
 		out.Manifests = append(out.Manifests, line)
 	}
 	return out, nil
+}
+
+// waits tells whether a report that was written before, by an earlier try, says
+// of rows that they are still to be sent.
+func waits(path string) bool {
+	rows, err := outbox.ReadReport(path)
+	return err == nil && slices.ContainsFunc(rows, func(r outbox.ReportRow) bool { return r.Outcome == outbox.OutcomeWaiting })
 }
 
 // place is where a letter's row stands.

@@ -312,6 +312,62 @@ func TestAManifestThatCannotBeReadIsToldOfThoughTheOthersAreMailed(t *testing.T)
 	o.accepted(2)
 }
 
+func TestARunIsNotTakenForACampaignThatHasItsName(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("H-1", "a.pdf", ","))
+	first := o.letters("")
+	if r := o.run(first); r.State != ledger.RunDone {
+		t.Fatalf("the run is %s: %s", r.State, r.Reason)
+	}
+	// A schedule of the same name, with a run of the same local time.
+	o.ok(o.l.MoveSchedule(o.ctx, first.ID, ledger.ScheduleRemoved))
+	o.put("m.csv", manifestHeader+letterRow("H-2", "a.pdf", ","))
+	o.n--
+	time.Sleep(5 * time.Millisecond)
+	second := o.letters("")
+	if r := o.run(second); r.State != ledger.RunFailed || !strings.Contains(r.Reason, "nothing was sent") || r.Campaign != 0 {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(1)
+	if r := o.run(second); r.State != ledger.RunDone {
+		t.Errorf("the next run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(2)
+}
+
+func TestAReportOfAnEarlierTryIsWrittenAnew(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("I-1", "a.pdf", ","))
+	s := o.letters("")
+	if r := o.run(s); r.State != ledger.RunDone {
+		t.Fatalf("the run is %s: %s", r.State, r.Reason)
+	}
+	// A try of another run had come when the letter was not mailed yet.
+	r, err := o.l.RunByHand(o.ctx, s, "2026-11-26T02:00:58", "test")
+	o.ok(err)
+	path := outbox.ReportPath(o.box, "m.csv", r.DueAt.In(sydney(t)))
+	o.ok(outbox.WriteReport(path, []outbox.ReportRow{{Manifest: "m.csv", Line: 2, Reference: "I-1", Outcome: outbox.OutcomeWaiting}}))
+	if r = o.end(r); r.State != ledger.RunNothing {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	rows, err := outbox.ReadReport(path)
+	o.ok(err)
+	if len(rows) != 1 || rows[0].Outcome != outbox.OutcomeMailed {
+		t.Errorf("its report is %+v", rows)
+	}
+}
+
+func sydney(t *testing.T) *time.Location {
+	t.Helper()
+	loc, err := scheduler.Zone("Australia/Sydney")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loc
+}
+
 func TestANightBeyondItsBudgetMailsNothing(t *testing.T) {
 	o := newPostOffice(t)
 	o.put("a.pdf", string(specimen.Letter("a", 1)))
@@ -329,6 +385,19 @@ func TestANightBeyondItsBudgetMailsNothing(t *testing.T) {
 	o.ok(o.l.MoveSchedule(o.ctx, s.ID, ledger.ScheduleRemoved))
 	if r = o.run(o.letters("  budget: 20.00\n")); r.State != ledger.RunDone {
 		t.Errorf("with a budget the run is %s: %s", r.State, r.Reason)
+	}
+	campaigns, err := o.l.RunCampaigns(o.ctx, r.ID)
+	o.ok(err)
+	var sum campaign.Micros
+	for _, c := range campaigns {
+		if c.Budget == nil || *c.Budget < c.Quoted {
+			t.Errorf("campaign %d, quoted at %s, has the budget %v", c.ID, c.Quoted, c.Budget)
+			continue
+		}
+		sum += *c.Budget
+	}
+	if len(campaigns) != 2 || sum > 20_000_000 {
+		t.Errorf("the budgets of %d campaigns are %s together, and that of the run is 20.00", len(campaigns), sum)
 	}
 	o.accepted(2)
 }
