@@ -73,7 +73,7 @@ func (m *Maker) runOutbox(ctx context.Context, s ledger.Schedule, r ledger.Run, 
 		if len(started) == 0 {
 			res.Nothing = nothingIn(box)
 		}
-		return res, brokenAlone(box, started)
+		return res, errors.Join(brokenAlone(box, started), allBad(box, started))
 	}
 	campaigns, err := m.mail(ctx, s, r, d, o, box, started)
 	return Result{Campaigns: campaigns, Report: details}, err
@@ -297,6 +297,20 @@ func nothingIn(box *outbox.Run) string {
 		return "the outbox holds no manifest with rows"
 	}
 	return strings.Join(why, "; ")
+}
+
+// allBad is an error when there are rows and not one can be sent, or ever was:
+// something is wrong with the schedule, or with whoever writes the manifests.
+func allBad(box *outbox.Run, started []*ledger.Campaign) error {
+	for _, m := range box.Manifests {
+		if m.Good+m.Mailed+m.Repeated > 0 {
+			return nil
+		}
+	}
+	if len(box.Bad) == 0 || len(started) > 0 {
+		return nil
+	}
+	return fmt.Errorf("not one of %s can be sent, see the report in the outbox; the first: %s", counted(len(box.Bad), "row"), box.Bad[0].Code)
 }
 
 // brokenAlone is an error when manifests cannot be read and nothing else is on

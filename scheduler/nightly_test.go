@@ -542,3 +542,14 @@ func TestAHalfDiscardedCampaignIsNotTakenForAStartedOne(t *testing.T) {
 	}
 	o.accepted(1)
 }
+
+func TestANightOfBadRowsAloneIsAFailure(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("m.csv", manifestHeader+letterRow("K-1", "none.pdf", ",")+letterRow("K-2", "none.pdf", ","))
+	if r := o.run(o.letters("")); r.State != ledger.RunFailed || r.Reason != "not one of 2 rows can be sent, see the report in the outbox; the first: file_not_found" {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	if rows := o.reports(); rows["K-1"].Outcome != outbox.OutcomeBadRow {
+		t.Errorf("the report says %+v", rows)
+	}
+}

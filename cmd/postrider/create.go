@@ -151,6 +151,7 @@ func (m *Main) campaignPrice(ctx context.Context, ref string, exact bool) error 
 		return m.printJSON(offerOf(o))
 	}
 	m.showOffer(o)
+	m.showExamples(o.campaign.Plan)
 	m.say("nothing was sent; `postrider campaign start %d` approves it at this price", c.ID)
 	return nil
 }

@@ -433,6 +433,9 @@ func (m *Main) showOffer(o *offer) {
 	if c.Channel == campaign.SMS {
 		m.say("  parts         %s (the longest message has %d)", number(o.quote.Parts), plan.Longest.Parts)
 	}
+	if c.Channel.IsPhone() && plan.Shortest != plan.Longest {
+		m.say("  lengths       from %s to %s", extentText(plan.Shortest), extentText(plan.Longest))
+	}
 	if plan.UnicodeMessages > 0 {
 		m.showUnicode(plan, o.quote)
 	}
@@ -476,6 +479,26 @@ func (m *Main) showOffer(o *offer) {
 	}
 	if len(plan.Examples) > 0 {
 		m.say("\n%s\n", indent(exampleText(plan.Examples[0])))
+	}
+}
+
+// extentText says how long a message is, and whose.
+func extentText(e campaign.Extent) string {
+	s := plural(e.Units, "character")
+	if e.Unicode {
+		s += " of Unicode"
+	}
+	if e.Line > 0 {
+		s += fmt.Sprintf(" (line %d)", e.Line)
+	}
+	return s
+}
+
+// showExamples prints the rendered messages after the first, which stands in
+// the summary.
+func (m *Main) showExamples(plan campaign.PlanSummary) {
+	for _, e := range plan.Examples[min(1, len(plan.Examples)):] {
+		m.say("%s\n", indent(exampleText(e)))
 	}
 }
 
@@ -627,9 +650,7 @@ func (m *Main) showDryRun(o *offer) error {
 		return m.printJSON(out)
 	}
 	m.showOffer(o)
-	for _, e := range o.campaign.Plan.Examples[min(1, len(o.campaign.Plan.Examples)):] {
-		m.say("%s\n", indent(exampleText(e)))
-	}
+	m.showExamples(o.campaign.Plan)
 	m.say("dry run: nothing was sent and nothing is kept")
 	return nil
 }
