@@ -300,13 +300,9 @@ func (r *Preparation) Zone() *time.Location {
 	return r.StartAt.Location()
 }
 
-// Approve starts the quoted campaign, now or at its hour.
+// Approve starts the campaign at the price it was quoted at, now or at its hour.
 func (r *Preparation) Approve(ctx context.Context) error {
-	to := campaign.Sending
-	if r.StartAt.After(r.p.now()) {
-		to = campaign.Scheduled
-	}
-	err := r.p.Ledger.Approve(ctx, r.Campaign.ID, ledger.Approval{To: to, Actor: r.p.Actor})
+	err := r.p.Ledger.Approve(ctx, r.Campaign.ID, ledger.Approval{Quote: r.Quote.ID, Actor: r.p.Actor})
 	if err == nil {
 		r.settle()
 	}

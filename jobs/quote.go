@@ -24,6 +24,7 @@ const ExactUpTo = 20_000
 // Quote is what pricing a campaign came to.
 type Quote struct {
 	ledger.Quote
+	ID int64 `json:"-"` // of the stored quote, by which it is approved
 	// PartsDiffer is how many messages the provider counts in more or fewer
 	// parts than we do; its count is the one that is charged.
 	PartsDiffer int `json:"parts_differ,omitempty"`
@@ -77,14 +78,17 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	if err != nil {
 		return Quote{}, err
 	}
-	return quote, l.SetQuote(ctx, c, quote.Quote, o.Actor)
+	quote.ID, err = l.SetQuote(ctx, c, quote.Quote, o.Actor)
+	return quote, err
 }
 
 // SkipQuote makes a draft quoted without asking for prices: nothing caps its
 // spend then.
 func SkipQuote(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, actor string) (Quote, error) {
 	q := Quote{Quote: ledger.Quote{Basis: campaign.BasisNone, Currency: c.Currency, Messages: c.Plan.Sendable, Parts: c.Plan.Parts}}
-	return q, l.SetQuote(ctx, c, q.Quote, actor)
+	var err error
+	q.ID, err = l.SetQuote(ctx, c, q.Quote, actor)
+	return q, err
 }
 
 // pricingFailed says what to do when the provider gives no price.

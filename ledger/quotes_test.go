@@ -20,7 +20,7 @@ func TestTheQuoteIsTheSumOfEveryRecipientsPrice(t *testing.T) {
 			}
 			return w.price(c, b, third)
 		}))
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: "exact", Total: 6_000_000, Currency: "USD", Messages: 600, Parts: 600}, "ann"))
+		w.setQuote(c, Quote{Basis: "exact", Total: 6_000_000, Currency: "USD", Messages: 600, Parts: 600})
 		got := w.campaign(c.ID)
 		w.equal([]any{got.State, got.Quoted, got.Currency, got.Basis}, []any{campaign.Quoted, campaign.Micros(6_000_000), "USD", "exact"})
 		// What was quoted cannot be planned again.
@@ -31,7 +31,8 @@ func TestTheQuoteIsTheSumOfEveryRecipientsPrice(t *testing.T) {
 			w.code(w.price(c, b, third), campaign.CodeConflict)
 			return nil
 		}))
-		w.code(w.l.SetQuote(w.ctx, c, Quote{}, "ann"), campaign.CodeConflict)
+		_, err := w.l.SetQuote(w.ctx, c, Quote{}, "ann")
+		w.code(err, campaign.CodeConflict)
 		a := w.nextAttempt()
 		w.equal(a.Reserved, campaign.Micros(6_000_000))
 		for i, r := range a.claim.Recipients {
@@ -51,7 +52,7 @@ func TestAQuoteIsStoredWithAllThatItSays(t *testing.T) {
 			t.Fatalf("a draft has the quote %+v", none)
 		}
 		detail := campaign.QuoteDetail{Countries: []campaign.CountryQuote{{Country: "AU", Messages: 2, Parts: 3, Total: 210_000, Refusals: map[string]int{"X": 1}}}, Requests: 1, Rate: 2.5, Calls: 3}
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: campaign.BasisClasses, Total: 210_000, Currency: "AUD", Messages: 2, Parts: 3, Detail: detail}, "ann"))
+		w.setQuote(c, Quote{Basis: campaign.BasisClasses, Total: 210_000, Currency: "AUD", Messages: 2, Parts: 3, Detail: detail})
 		q, err := w.l.LatestQuote(w.ctx, c.ID)
 		w.ok(err)
 		w.equal(q, &StoredQuote{
@@ -61,7 +62,7 @@ func TestAQuoteIsStoredWithAllThatItSays(t *testing.T) {
 		// It may be quoted again: the newest counts.
 		w.clock.advance(time.Hour)
 		w.ok(w.l.Unquote(w.ctx, c.ID, "bob"))
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: campaign.BasisExact, Total: 200_000, Currency: "AUD"}, "bob"))
+		w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: 200_000, Currency: "AUD"})
 		q, err = w.l.LatestQuote(w.ctx, c.ID)
 		w.ok(err)
 		w.equal([]any{q.Basis, q.Total, q.At, w.campaign(c.ID).Quoted}, []any{campaign.BasisExact, campaign.Micros(200_000), w.clock.Now(), campaign.Micros(200_000)})
@@ -127,7 +128,7 @@ func TestACampaignStartsOnlyWithAGoodQuote(t *testing.T) {
 		}
 		unpriced := w.draft(1, budget(price))
 		w.plan(unpriced, 1)
-		w.ok(w.l.SetQuote(w.ctx, unpriced, Quote{Basis: campaign.BasisNone}, "test"))
+		w.setQuote(unpriced, Quote{Basis: campaign.BasisNone})
 		refused(w.campaign(unpriced.ID), ErrOverBudget, "nobody has asked")
 	})
 }
@@ -204,10 +205,46 @@ func TestUnpricedCampaignsPauseForNoPrice(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		c := w.draft(4)
 		w.plan(c, 2)
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: campaign.BasisNone}, "test"))
+		w.setQuote(c, Quote{Basis: campaign.BasisNone})
 		w.move(c.ID, campaign.Sending)
 		w.charged(price)
 		got := w.campaign(c.ID)
 		w.equal([]any{got.State, got.Dearer, got.Overspent}, []any{campaign.Sending, 0, campaign.Micros(0)})
+	})
+}
+
+func TestAYesIsToTheQuoteThatWasSeenAndTheHourThatStands(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		refused := func(err error, words string) {
+			t.Helper()
+			w.code(err, campaign.CodeConflict)
+			if !strings.Contains(err.Error(), words) {
+				t.Fatalf("error %q does not say %q", err, words)
+			}
+		}
+		c := w.draft(1)
+		w.plan(c, 1)
+		seen := w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: 100_000_000, Currency: "AUD", Messages: 1, Parts: 1})
+		w.ok(w.l.Unquote(w.ctx, c.ID, "bob"))
+		refused(w.l.Approve(w.ctx, c.ID, Approval{Quote: seen, Actor: "ann"}), "being priced anew")
+		w.state(c.ID, campaign.Draft)
+		other := w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: 200_000_000, Currency: "AUD", Messages: 1, Parts: 1})
+		refused(w.l.Approve(w.ctx, c.ID, Approval{Quote: seen, Actor: "ann"}), "200.00 AUD")
+		w.state(c.ID, campaign.Quoted)
+
+		// It was to start at once when ann was asked; bob was told tomorrow.
+		tomorrow := w.clock.Now().Add(24 * time.Hour)
+		w.ok(w.l.Reschedule(w.ctx, c.ID, Reschedule{StartAt: tomorrow, Actor: "bob"}))
+		refused(w.l.Approve(w.ctx, c.ID, Approval{Quote: other, To: campaign.Sending, Actor: "ann"}), "and not now")
+		w.ok(w.l.Approve(w.ctx, c.ID, Approval{Quote: other, Actor: "ann"}))
+		w.state(c.ID, campaign.Scheduled)
+		w.equal(len(w.due()), 0)
+
+		due := w.draft(1, func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
+		w.plan(due, 1)
+		w.quote(due)
+		w.clock.advance(time.Hour) // while somebody thought about it
+		w.ok(w.l.Approve(w.ctx, due.ID, Approval{Actor: "ann"}))
+		w.state(due.ID, campaign.Sending)
 	})
 }
