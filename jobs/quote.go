@@ -31,6 +31,9 @@ type Quote struct {
 	// Refusals counts the messages that the provider says it would refuse, by
 	// its status. Where they are stands in the detail.
 	Refusals map[string]int `json:"refusals,omitempty"`
+	// SetAside is what a budget must hold beside the total: it is reserved for the
+	// messages that would be refused, should the provider take them after all.
+	SetAside campaign.Micros `json:"set_aside,omitempty"`
 }
 
 // QuoteOptions says how a campaign is priced.
@@ -359,6 +362,7 @@ func (q *quoter) write(ctx context.Context, results <-chan priced) error {
 	for _, b := range q.dearest.unpriced {
 		for i := range b.Prices {
 			b.Prices[i] = q.dearest.price
+			q.dearest.aside += q.dearest.price
 		}
 		if err := store(b); err != nil {
 			return err
@@ -422,7 +426,7 @@ func (q *quoter) quote(ctx context.Context) (Quote, error) {
 	}
 	return Quote{
 		Quote:       ledger.Quote{Basis: basis, Total: q.tally.Total, Currency: q.currency, Messages: q.tally.Messages, Parts: q.tally.Parts, Detail: d},
-		PartsDiffer: q.differ, Refusals: q.tally.Refusals,
+		PartsDiffer: q.differ, Refusals: q.tally.Refusals, SetAside: q.dearest.aside,
 	}, nil
 }
 
@@ -489,6 +493,7 @@ func countedPages(ctx context.Context, l *ledger.Ledger, c *campaign.Content) fu
 // them after all, the budget still holds.
 type dearest struct {
 	price    campaign.Micros
+	aside    campaign.Micros // in all
 	unpriced []*pricedBatch
 }
 
@@ -507,6 +512,7 @@ func (d *dearest) fill(b *pricedBatch) bool {
 	for i := range b.Prices {
 		if b.refused[i] != "" {
 			b.Prices[i] = d.price
+			d.aside += d.price
 		}
 	}
 	return true

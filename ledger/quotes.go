@@ -311,6 +311,9 @@ func (l *Ledger) Approve(ctx context.Context, id int64, a Approval) error {
 		if err := refuseQuote(c, q, fromMillis(now)); err != nil {
 			return err
 		}
+		if err := refuseSetAside(ctx, tx, c, q); err != nil {
+			return err
+		}
 		to := a.To
 		switch waits := millis(c.StartAt) > now; {
 		case to == "" && waits:
@@ -355,6 +358,25 @@ func refuseQuote(c *Campaign, q *StoredQuote, now time.Time) error {
 		return refuse(ErrOverBudget, "its price is %s %s and its budget %s%s; raise the budget, or send to fewer", q.Total, q.Currency, *c.Budget, lessThanOne(q, *c.Budget))
 	}
 	return nil
+}
+
+// refuseSetAside refuses a budget that pays for the quote, and not for what is
+// reserved for the messages that the provider says it would refuse: they are not in
+// the quote's total, and the campaign would pause before its last batches.
+func refuseSetAside(ctx context.Context, tx *tx, c *Campaign, q *StoredQuote) error {
+	if c.Budget == nil {
+		return nil
+	}
+	var needed campaign.Micros
+	err := tx.exec.QueryRowContext(ctx, `SELECT COALESCE(sum(quoted), 0) FROM batches WHERE campaign_id = $1 AND pending > 0`, c.ID).Scan(&needed)
+	if err != nil {
+		return fmt.Errorf("adding up what campaign %d reserves: %w", c.ID, err)
+	}
+	if needed <= *c.Budget {
+		return nil
+	}
+	return campaign.Errorf(campaign.CodeConflict, "campaign %d does not start: its price is %s %s, and %s more is set aside for messages that the provider says it would refuse, should it take them after all: it needs a budget of %s and has %s; raise the budget, or leave those recipients out: %w",
+		c.ID, q.Total, q.Currency, needed-q.Total, needed, *c.Budget, ErrOverBudget)
 }
 
 // lessThanOne adds that a budget does not even pay for a message.

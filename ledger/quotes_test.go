@@ -133,6 +133,30 @@ func TestACampaignStartsOnlyWithAGoodQuote(t *testing.T) {
 	})
 }
 
+func TestABudgetMustHoldWhatIsSetAsideForTheRefused(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		budget := 2*price - 1
+		c := w.draft(2, func(n *NewCampaign) { n.Budget = &budget })
+		w.plan(c, 1)
+		w.ok(w.l.EachPlannedBatch(w.ctx, c, func(b PlannedBatch) error { return w.price(c, b, func(int) campaign.Micros { return price }) }))
+		// One of the two would be refused: it is in nobody's total.
+		w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: price, Currency: "AUD", Messages: 2, Parts: 1})
+		err := w.l.Approve(w.ctx, c.ID, Approval{Actor: "ann"})
+		w.code(err, campaign.CodeConflict)
+		w.is(err, ErrOverBudget)
+		for _, word := range []string{"price is 0.07 AUD", "0.07 more is set aside", "budget of 0.14 and has 0.139999"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("error %q does not say %q", err, word)
+			}
+		}
+		w.ok(w.l.SetBudget(w.ctx, c.ID, 2*price, "ann"))
+		w.ok(w.l.Approve(w.ctx, c.ID, Approval{Actor: "ann"}))
+		w.nextAttempt()
+		w.nextAttempt() // nothing pauses it
+		w.equal(w.campaign(c.ID).Reserved, 2*price)
+	})
+}
+
 // charged accepts every member of the next attempt at a price.
 func (w *world) charged(at campaign.Micros) {
 	w.t.Helper()
