@@ -396,6 +396,10 @@ func TestZonesStayAsTheyWerePlanned(t *testing.T) {
 		w.plan(held, 1)
 		w.quote(held)
 		w.code(w.l.Reschedule(w.ctx, held.ID, Reschedule{StartAt: w.clock.Now().Add(time.Hour)}), campaign.CodeConflict)
+		window := open(t, "10:00-12:00", "", "Asia/Tokyo")
+		w.code(w.l.Reschedule(w.ctx, held.ID, Reschedule{Timing: &window}), campaign.CodeConflict)
+		w.equal(w.campaign(held.ID).Timing, campaign.Timing{})
+		w.ok(w.l.Reschedule(w.ctx, held.ID, Reschedule{Timing: &campaign.Timing{IfLate: campaign.LateRun}, Actor: "ann"}))
 	})
 }
 
