@@ -467,11 +467,22 @@ func (l *Ledger) Events(ctx context.Context, id int64) ([]Event, error) {
 	return all, rows.Err()
 }
 
-// SetBudget caps what a campaign may spend in all, from now on.
+// SetBudget caps what a campaign may spend in all, from now on. One that was
+// approved without a price has nothing that a cap could reserve: that is an Error
+// with CodeConflict.
 func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		if _, err := l.lockCampaign(ctx, tx, id); err != nil {
+		state, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
 			return err
+		}
+		var basis string
+		if err := tx.exec.QueryRowContext(ctx, `SELECT basis FROM campaigns WHERE id = $1`, id).Scan(&basis); err != nil {
+			return fmt.Errorf("reading campaign %d: %w", id, err)
+		}
+		// Before it is approved its price can still be asked for, and must be.
+		if basis == campaign.BasisNone && state != campaign.Draft && state != campaign.Quoted {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d was approved without asking for its price, so that nothing is known to be set aside for a message, and no budget would hold: leave it without one, or cancel it and make it anew", id)
 		}
 		now, err := l.now(ctx, tx)
 		if err != nil {

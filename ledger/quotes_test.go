@@ -234,6 +234,11 @@ func TestUnpricedCampaignsPauseForNoPrice(t *testing.T) {
 		w.charged(price)
 		got := w.campaign(c.ID)
 		w.equal([]any{got.State, got.Dearer, got.Overspent}, []any{campaign.Sending, 0, campaign.Micros(0)})
+		// A cap that reserves nothing is none.
+		w.code(w.l.SetBudget(w.ctx, c.ID, price, "ann"), campaign.CodeConflict)
+		if got := w.campaign(c.ID); got.Budget != nil {
+			t.Errorf("the budget is %s", *got.Budget)
+		}
 	})
 }
 
