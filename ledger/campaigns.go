@@ -499,7 +499,7 @@ func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros
 // campaign that the refusal brake had paused, or that was too late for the hour
 // until which the provider was to hold it, is not paused for it again: somebody has
 // looked. One that was paused since a price was above the quoted one goes on at
-// that price.
+// the price that its reason tells.
 func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)

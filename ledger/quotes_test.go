@@ -191,6 +191,52 @@ func TestAPriceAboveTheQuotedOnePausesUntilSomebodyAgrees(t *testing.T) {
 	})
 }
 
+func TestWhoeverResumesAgreesToThePriceThatTheReasonTells(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(12, 2)
+		answered := func(a *Attempt, at campaign.Micros) {
+			w.answered(a, func(int) Outcome {
+				return Outcome{State: campaign.Accepted, ProviderID: "id", Status: "SUCCESS", Price: at, Parts: 1}
+			})
+		}
+		first, second, third := w.nextAttempt(), w.nextAttempt(), w.nextAttempt()
+		answered(first, price+2000)
+		w.state(c.ID, campaign.Paused)
+		answered(second, price+1000) // no higher than what it says
+		if got := w.campaign(c.ID); !strings.Contains(got.Reason, "charged 0.072") {
+			t.Errorf("the reason is %q", got.Reason)
+		}
+		answered(third, price+5000)
+		got := w.campaign(c.ID)
+		for _, word := range []string{"price: ", "charged 0.075", "quoted at 0.07;", "6 messages, 0.016 AUD too much"} {
+			if !strings.Contains(got.Reason, word) {
+				t.Errorf("the reason %q does not say %q", got.Reason, word)
+			}
+		}
+		events, err := w.l.Events(w.ctx, c.ID)
+		w.ok(err)
+		last := events[len(events)-1]
+		w.equal([]string{last.Action, last.Reason}, []string{"price", got.Reason})
+		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
+		w.equal(w.campaign(c.ID).ExcessAgreed, campaign.Micros(5000))
+
+		// What was learnt while it was paused for something else was told nobody.
+		fourth, fifth := w.nextAttempt(), w.nextAttempt()
+		w.move(c.ID, campaign.Paused)
+		answered(fourth, price+9000)
+		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
+		w.equal(w.campaign(c.ID).ExcessAgreed, campaign.Micros(5000))
+		answered(fifth, price+6000)
+		got = w.campaign(c.ID)
+		if got.State != campaign.Paused || !strings.Contains(got.Reason, "charged 0.076") {
+			t.Fatalf("the campaign is %s: %s", got.State, got.Reason)
+		}
+		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
+		w.equal(w.campaign(c.ID).ExcessAgreed, campaign.Micros(6000))
+		w.check(c.ID)
+	})
+}
+
 func TestHistoryThatShowsAPriceAboveTheQuotedOnePauses(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		c := w.sending(4, 2)
