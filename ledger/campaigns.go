@@ -573,7 +573,8 @@ func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor st
 // their ids. One that is later than its limit allows, since nobody was running,
 // is paused with the reason instead, and waits for a person: nobody in it is
 // lost, and nobody gets at night what was meant for the morning. In quarantine
-// no hour comes.
+// no hour comes. One that cannot be started stays scheduled and keeps no other from
+// starting: the errors come together at the end.
 func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error) {
 	now, err := l.Now(ctx)
 	if err != nil {
@@ -589,9 +590,13 @@ func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error
 	}
 	for _, id := range ids {
 		crashpoint.Here(crashpoint.StartDueBefore)
-		to, err := l.startDue(ctx, id)
-		if err != nil {
-			return started, late, err
+		to, failed := l.startDue(ctx, id)
+		if failed != nil {
+			err = errors.Join(err, failed)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		switch to {
 		case campaign.Sending:
@@ -603,7 +608,7 @@ func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error
 		}
 		crashpoint.Here(crashpoint.StartDueAfter)
 	}
-	return started, late, nil
+	return started, late, err
 }
 
 // startDue starts a campaign, or pauses it when it is too late, and returns

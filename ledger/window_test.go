@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -377,6 +378,37 @@ func TestALateCampaignWaitsForItsNewHour(t *testing.T) {
 		w.ok(w.l.Reschedule(w.ctx, c.ID, Reschedule{StartAt: w.clock.Now().Add(time.Hour), Actor: "ann"}))
 		w.state(c.ID, campaign.Scheduled)
 		w.equal(w.campaign(c.ID).Reason, "")
+	})
+}
+
+func TestACampaignThatCannotBeStartedStopsNoOther(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		var all []*Campaign
+		for range 3 {
+			c := w.draft(1, func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
+			w.plan(c, 1)
+			w.quote(c)
+			w.move(c.ID, campaign.Scheduled)
+			all = append(all, c)
+		}
+		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+			_, err := tx.exec.ExecContext(w.ctx, `UPDATE campaigns SET timing = 'torn' WHERE id = $1`, all[0].ID)
+			return err
+		}))
+		w.clock.advance(time.Hour)
+		started, late, err := w.l.StartDue(w.ctx)
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("campaign %d", all[0].ID)) {
+			t.Errorf("the error is %v, and should name campaign %d", err, all[0].ID)
+		}
+		w.equal(started, []int64{all[1].ID, all[2].ID})
+		w.equal(len(late), 0)
+		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+			_, err := tx.exec.ExecContext(w.ctx, `UPDATE campaigns SET timing = '' WHERE id = $1`, all[0].ID)
+			return err
+		}))
+		started, _, err = w.l.StartDue(w.ctx)
+		w.ok(err)
+		w.equal(started, []int64{all[0].ID})
 	})
 }
 
