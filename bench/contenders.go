@@ -374,7 +374,7 @@ func plan(ctx context.Context, l *ledger.Ledger, p *jobs.Provider, list *ledger.
 	if _, err := jobs.SkipQuote(ctx, l, c, "bench"); err != nil {
 		return nil, err
 	}
-	return c, l.Approve(ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "bench"})
+	return c, l.Approve(ctx, c.ID, ledger.Approval{Actor: "bench"})
 }
 
 // getJSON reads one of the sandbox's control endpoints.

@@ -40,18 +40,23 @@ type Dispatcher struct {
 
 // Sweep does everything that is due at this moment: campaigns whose hour has
 // come start, attempts that nobody answers for become unknown, batches that
-// nobody holds are dispatched. It returns how many batches it dispatched.
+// nobody holds are dispatched. It returns how many batches it dispatched. A
+// campaign that cannot be started does not stop the others: its error is returned
+// when everything else is done.
 func (d *Dispatcher) Sweep(ctx context.Context) (int, error) {
-	started, late, err := d.Ledger.StartDue(ctx)
+	started, late, unstarted := d.Ledger.StartDue(ctx)
 	for _, id := range started {
 		d.Log.Info("a scheduled campaign starts", "campaign", id)
 	}
 	for _, id := range late {
 		d.Log.Error("a scheduled campaign is too late to start by itself, and is paused", "campaign", id)
 	}
-	if err != nil {
-		return 0, err
-	}
+	n, err := d.sweep(ctx)
+	return n, errors.Join(unstarted, err)
+}
+
+// sweep is the rest of Sweep, after the starts.
+func (d *Dispatcher) sweep(ctx context.Context) (int, error) {
 	lost, err := d.Ledger.SweepAttempts(ctx)
 	if err != nil {
 		return 0, err

@@ -333,7 +333,8 @@ func (s *simulation) begin(list int64) {
 		}
 		return s.l.QuoteBatches(s.ctx, c.ID, []ledger.BatchPrices{p})
 	}))
-	s.ok(s.l.SetQuote(s.ctx, c, quote, "test"))
+	_, err = s.l.SetQuote(s.ctx, c, quote, "test")
+	s.ok(err)
 	s.ok(s.l.Approve(s.ctx, c.ID, ledger.Approval{To: campaign.Sending, Actor: "test"}))
 	if budget > 0 { // it may be too small, since it is set after the start
 		s.ok(s.l.SetBudget(s.ctx, c.ID, budget, "test"))

@@ -96,6 +96,9 @@ type Preparation struct {
 	// take; 0: none.
 	Replaces int64
 
+	// Run is the claimed run that the campaign is made for; nil: none.
+	Run *ledger.Run
+
 	p       *Preparer
 	stop    func() // ends KeepPlanning
 	settled bool   // kept or approved: nothing is to be discarded
@@ -303,13 +306,9 @@ func (r *Preparation) Zone() *time.Location {
 	return r.StartAt.Location()
 }
 
-// Approve starts the quoted campaign, now or at its hour.
+// Approve starts the campaign at the price it was quoted at, now or at its hour.
 func (r *Preparation) Approve(ctx context.Context) error {
-	to := campaign.Sending
-	if r.StartAt.After(r.p.now()) {
-		to = campaign.Scheduled
-	}
-	err := r.p.Ledger.Approve(ctx, r.Campaign.ID, ledger.Approval{To: to, Actor: r.p.Actor})
+	err := r.p.Ledger.Approve(ctx, r.Campaign.ID, ledger.Approval{Quote: r.Quote.ID, Actor: r.p.Actor, Run: r.Run})
 	if err == nil {
 		r.settle()
 	}

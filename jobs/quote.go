@@ -24,12 +24,16 @@ const ExactUpTo = 20_000
 // Quote is what pricing a campaign came to.
 type Quote struct {
 	ledger.Quote
+	ID int64 `json:"-"` // of the stored quote, by which it is approved
 	// PartsDiffer is how many messages the provider counts in more or fewer
 	// parts than we do; its count is the one that is charged.
 	PartsDiffer int `json:"parts_differ,omitempty"`
 	// Refusals counts the messages that the provider says it would refuse, by
 	// its status. Where they are stands in the detail.
 	Refusals map[string]int `json:"refusals,omitempty"`
+	// SetAside is what a budget must hold beside the total: it is reserved for the
+	// messages that would be refused, should the provider take them after all.
+	SetAside campaign.Micros `json:"set_aside,omitempty"`
 }
 
 // QuoteOptions says how a campaign is priced.
@@ -77,14 +81,17 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	if err != nil {
 		return Quote{}, err
 	}
-	return quote, l.SetQuote(ctx, c, quote.Quote, o.Actor)
+	quote.ID, err = l.SetQuote(ctx, c, quote.Quote, o.Actor)
+	return quote, err
 }
 
 // SkipQuote makes a draft quoted without asking for prices: nothing caps its
 // spend then.
 func SkipQuote(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, actor string) (Quote, error) {
 	q := Quote{Quote: ledger.Quote{Basis: campaign.BasisNone, Currency: c.Currency, Messages: c.Plan.Sendable, Parts: c.Plan.Parts}}
-	return q, l.SetQuote(ctx, c, q.Quote, actor)
+	var err error
+	q.ID, err = l.SetQuote(ctx, c, q.Quote, actor)
+	return q, err
 }
 
 // pricingFailed says what to do when the provider gives no price.
@@ -355,6 +362,7 @@ func (q *quoter) write(ctx context.Context, results <-chan priced) error {
 	for _, b := range q.dearest.unpriced {
 		for i := range b.Prices {
 			b.Prices[i] = q.dearest.price
+			q.dearest.aside += q.dearest.price
 		}
 		if err := store(b); err != nil {
 			return err
@@ -418,7 +426,7 @@ func (q *quoter) quote(ctx context.Context) (Quote, error) {
 	}
 	return Quote{
 		Quote:       ledger.Quote{Basis: basis, Total: q.tally.Total, Currency: q.currency, Messages: q.tally.Messages, Parts: q.tally.Parts, Detail: d},
-		PartsDiffer: q.differ, Refusals: q.tally.Refusals,
+		PartsDiffer: q.differ, Refusals: q.tally.Refusals, SetAside: q.dearest.aside,
 	}, nil
 }
 
@@ -485,6 +493,7 @@ func countedPages(ctx context.Context, l *ledger.Ledger, c *campaign.Content) fu
 // them after all, the budget still holds.
 type dearest struct {
 	price    campaign.Micros
+	aside    campaign.Micros // in all
 	unpriced []*pricedBatch
 }
 
@@ -503,6 +512,7 @@ func (d *dearest) fill(b *pricedBatch) bool {
 	for i := range b.Prices {
 		if b.refused[i] != "" {
 			b.Prices[i] = d.price
+			d.aside += d.price
 		}
 	}
 	return true

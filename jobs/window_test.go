@@ -1,6 +1,9 @@
 package jobs_test
 
 import (
+	"database/sql"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -272,4 +275,20 @@ func TestResendsAndProbesKeepToTheWindow(t *testing.T) {
 	})
 	r.equal(r.counts(c.ID), ledger.Counts{Total: 4000, Accepted: 4000})
 	r.once(c.ID)
+}
+
+func TestASweepGoesOnPastACampaignThatCannotBeStarted(t *testing.T) {
+	r := newRig(t, setup{})
+	broken := r.quoted(r.content(campaign.SMS), 1, func(n *ledger.NewCampaign) { n.StartAt = time.Now().Add(-time.Second) })
+	r.ok(r.l.Approve(r.ctx, broken.ID, ledger.Approval{To: campaign.Scheduled, Actor: "test"}))
+	r.begun(campaign.SMS, 1)
+	db, err := sql.Open("sqlite", "file:"+r.target+"?_pragma=busy_timeout(10000)")
+	r.ok(err)
+	_, err = db.ExecContext(r.ctx, `UPDATE campaigns SET timing = 'torn' WHERE id = $1`, broken.ID)
+	r.ok(errors.Join(err, db.Close()))
+	n, err := r.dispatcher().Sweep(r.ctx)
+	r.equal(n, 1)
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("campaign %d", broken.ID)) {
+		t.Errorf("the error is %v, and should name campaign %d", err, broken.ID)
+	}
 }

@@ -467,11 +467,22 @@ func (l *Ledger) Events(ctx context.Context, id int64) ([]Event, error) {
 	return all, rows.Err()
 }
 
-// SetBudget caps what a campaign may spend in all, from now on.
+// SetBudget caps what a campaign may spend in all, from now on. One that was
+// approved without a price has nothing that a cap could reserve: that is an Error
+// with CodeConflict.
 func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
-		if _, err := l.lockCampaign(ctx, tx, id); err != nil {
+		state, err := l.lockCampaign(ctx, tx, id)
+		if err != nil {
 			return err
+		}
+		var basis string
+		if err := tx.exec.QueryRowContext(ctx, `SELECT basis FROM campaigns WHERE id = $1`, id).Scan(&basis); err != nil {
+			return fmt.Errorf("reading campaign %d: %w", id, err)
+		}
+		// Before it is approved its price can still be asked for, and must be.
+		if basis == campaign.BasisNone && state != campaign.Draft && state != campaign.Quoted {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d was approved without asking for its price, so that nothing is known to be set aside for a message, and no budget would hold: leave it without one, or cancel it and make it anew", id)
 		}
 		now, err := l.now(ctx, tx)
 		if err != nil {
@@ -488,7 +499,7 @@ func (l *Ledger) SetBudget(ctx context.Context, id int64, budget campaign.Micros
 // campaign that the refusal brake had paused, or that was too late for the hour
 // until which the provider was to hold it, is not paused for it again: somebody has
 // looked. One that was paused since a price was above the quoted one goes on at
-// that price.
+// the price that its reason tells.
 func (l *Ledger) Resume(ctx context.Context, id int64, actor string) error {
 	return l.store.write(ctx, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
@@ -562,7 +573,8 @@ func (l *Ledger) ReplaceCampaign(ctx context.Context, old, draft int64, actor st
 // their ids. One that is later than its limit allows, since nobody was running,
 // is paused with the reason instead, and waits for a person: nobody in it is
 // lost, and nobody gets at night what was meant for the morning. In quarantine
-// no hour comes.
+// no hour comes. One that cannot be started stays scheduled and keeps no other from
+// starting: the errors come together at the end.
 func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error) {
 	now, err := l.Now(ctx)
 	if err != nil {
@@ -578,9 +590,13 @@ func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error
 	}
 	for _, id := range ids {
 		crashpoint.Here(crashpoint.StartDueBefore)
-		to, err := l.startDue(ctx, id)
-		if err != nil {
-			return started, late, err
+		to, failed := l.startDue(ctx, id)
+		if failed != nil {
+			err = errors.Join(err, failed)
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		switch to {
 		case campaign.Sending:
@@ -592,7 +608,7 @@ func (l *Ledger) StartDue(ctx context.Context) (started, late []int64, err error
 		}
 		crashpoint.Here(crashpoint.StartDueAfter)
 	}
-	return started, late, nil
+	return started, late, err
 }
 
 // startDue starts a campaign, or pauses it when it is too late, and returns

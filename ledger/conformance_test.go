@@ -195,8 +195,16 @@ func (w *world) quote(c *Campaign) *Campaign {
 		q.Messages += len(b.Recipients)
 		return w.price(c, b, func(int) campaign.Micros { return price })
 	}))
-	w.ok(w.l.SetQuote(w.ctx, c, q, "test"))
+	w.setQuote(c, q)
 	return w.campaign(c.ID)
+}
+
+// setQuote makes a draft quoted and returns the quote's id.
+func (w *world) setQuote(c *Campaign, q Quote) int64 {
+	w.t.Helper()
+	id, err := w.l.SetQuote(w.ctx, c, q, "test")
+	w.ok(err)
+	return id
 }
 
 // sending makes a campaign of n recipients in batches of size, started. Its

@@ -50,7 +50,7 @@ func TestEveryChangeOfStateIsLegalAndOnRecord(t *testing.T) {
 					h.may(w.l.MoveCampaign(w.ctx, c.ID, Move{To: states.Draw(t, "to"), Actor: "ann", Reason: "a person wants it"}))
 				},
 				"begin": func(*rapid.T) {
-					h.may(w.l.Approve(w.ctx, c.ID, Approval{To: campaign.Sending, Actor: "ann", Reason: "approved"}))
+					h.may(w.l.Approve(w.ctx, c.ID, Approval{Actor: "ann", Reason: "approved"}))
 				},
 				"resume": func(*rapid.T) { h.may(w.l.Resume(w.ctx, c.ID, "bob")) },
 				"cancel": func(t *rapid.T) {
@@ -157,7 +157,8 @@ func (w *world) wholeLives(moves map[[2]campaign.State]bool) {
 			h.check()
 			w.answered(a, accepted)
 		},
-		func(h *history) { // at once
+		func(h *history) { // at once, since its hour has come
+			w.clock.advance(time.Hour)
 			h.to(campaign.Sending)
 			w.answered(h.attempt(), accepted)
 		},

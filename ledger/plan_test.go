@@ -37,7 +37,8 @@ func TestAPlanIsWrittenInChunksAndReadBack(t *testing.T) {
 		// Whole chunks are on record, and nothing of them can leave.
 		w.equal(w.counts(c.ID).Total, 20_000)
 		w.code(w.l.MoveCampaign(w.ctx, c.ID, Move{To: campaign.Sending}), campaign.CodeConflict)
-		w.code(w.l.SetQuote(w.ctx, c, Quote{}, "test"), campaign.CodeConflict)
+		_, err := w.l.SetQuote(w.ctx, c, Quote{}, "test")
+		w.code(err, campaign.CodeConflict)
 		sum := campaign.PlanSummary{Total: n, Sendable: n - 500, Suppressed: map[string]int{campaign.ReasonOptedOut: 500}}
 		w.ok(p.Finish(w.ctx, sum))
 		c = w.campaign(c.ID)

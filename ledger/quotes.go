@@ -171,14 +171,14 @@ func quoteBatch(ctx context.Context, tx *tx, b *BatchPrices) error {
 	return nil
 }
 
-// SetQuote stores a draft's quote and makes the campaign quoted: from here on
-// it is whole and can be started.
-func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor string) error {
+// SetQuote stores a draft's quote, returns the quote's id, and makes the
+// campaign quoted: from here on it is whole and can be started.
+func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor string) (id int64, err error) {
 	detail, err := json.Marshal(q.Detail)
 	if err != nil {
-		return fmt.Errorf("writing the quote: %w", err)
+		return 0, fmt.Errorf("writing the quote: %w", err)
 	}
-	return l.write(ctx, crashpoint.Quote, func(tx *tx) error {
+	err = l.write(ctx, crashpoint.Quote, func(tx *tx) error {
 		state, err := l.lockCampaign(ctx, tx, c.ID)
 		if err != nil {
 			return err
@@ -197,9 +197,9 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 		if err != nil {
 			return err
 		}
-		_, err = tx.exec.ExecContext(ctx, `INSERT INTO quotes (campaign_id, at, basis, total, currency, messages, parts, provider_user, digest, detail)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			c.ID, now, q.Basis, int64(q.Total), q.Currency, q.Messages, q.Parts, c.Provider.User, c.Content.PriceDigest(), string(detail))
+		err = tx.exec.QueryRowContext(ctx, `INSERT INTO quotes (campaign_id, at, basis, total, currency, messages, parts, provider_user, digest, detail)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id`,
+			c.ID, now, q.Basis, int64(q.Total), q.Currency, q.Messages, q.Parts, c.Provider.User, c.Content.PriceDigest(), string(detail)).Scan(&id)
 		if err != nil {
 			return fmt.Errorf("storing the quote: %w", err)
 		}
@@ -210,6 +210,7 @@ func (l *Ledger) SetQuote(ctx context.Context, c *Campaign, q Quote, actor strin
 		}
 		return l.moveCampaign(ctx, tx, c.ID, Move{To: campaign.Quoted, Actor: actor})
 	})
+	return id, err
 }
 
 // Unquote makes a quoted campaign a draft again, so that it can be priced anew:
@@ -256,25 +257,46 @@ var (
 
 // Approval is somebody's yes to a quoted campaign.
 type Approval struct {
-	To     campaign.State // Sending, or Scheduled
+	// Quote is the id of the quote that was seen, and the only one that is
+	// approved; 0: the newest, whatever it says.
+	Quote int64
+	// To is Sending, Scheduled or, as a rule, empty: its hour says which.
+	// Sending is refused while the hour is to come. One that is Scheduled although
+	// its hour has come starts with the next beat.
+	To     campaign.State
 	Actor  string
 	Reason string // for the record; empty: the price
+	// Run is the claimed run whose campaign it is: ErrLostLease when another maker
+	// has it. Nil: of none.
+	Run *Run
 }
 
-// Approve starts a quoted campaign, or lets it wait for its hour, and is the
-// only way to do either: with a quote that is not older than QuoteLife, of the
-// campaign's own content and account, and within its budget.
+// Approve starts a quoted campaign, or lets it wait for its hour, as it stands
+// in the ledger at that moment, and is the only way to do either: with a quote
+// that is not older than QuoteLife, of the campaign's own content and account, and
+// within its budget. Anything else is an Error with CodeConflict that says how to
+// go on.
 func (l *Ledger) Approve(ctx context.Context, id int64, a Approval) error {
 	return l.write(ctx, crashpoint.MoveCampaign, func(tx *tx) error {
 		from, err := l.lockCampaign(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if from != campaign.Quoted || a.To != campaign.Sending && a.To != campaign.Scheduled {
-			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s and cannot become %s", id, from, a.To)
+		switch {
+		case a.To != "" && a.To != campaign.Sending && a.To != campaign.Scheduled:
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is approved to be sent, now or at its hour, and not to become %s", id, a.To)
+		case from == campaign.Draft && a.Quote != 0:
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is being priced anew, by somebody else: look at the new price (`postrider campaign price %d`), then start it", id, id)
+		case from != campaign.Quoted:
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d is %s: only one that is quoted can be approved", id, from)
 		}
 		if err := l.refuseQuarantined(ctx, tx); err != nil {
 			return err
+		}
+		if a.Run != nil {
+			if err := l.holdRun(ctx, tx, a.Run); err != nil {
+				return err
+			}
 		}
 		c, err := scanCampaign(tx.exec.QueryRowContext(ctx, `SELECT `+campaignColumns+` FROM campaigns c WHERE c.id = $1`, id))
 		if err != nil {
@@ -290,14 +312,30 @@ func (l *Ledger) Approve(ctx context.Context, id int64, a Approval) error {
 		if err != nil {
 			return err
 		}
+		if a.Quote != 0 && q != nil && q.ID != a.Quote {
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d was priced anew meanwhile, at %s %s, and that is not the price that was approved: nothing was sent; start it again to see it and say yes to it: `postrider campaign start %d`",
+				id, q.Total, q.Currency, id)
+		}
 		if err := refuseQuote(c, q, fromMillis(now)); err != nil {
 			return err
+		}
+		if err := refuseSetAside(ctx, tx, c, q); err != nil {
+			return err
+		}
+		to := a.To
+		switch waits := millis(c.StartAt) > now; {
+		case to == "" && waits:
+			to = campaign.Scheduled
+		case to == "":
+			to = campaign.Sending
+		case to == campaign.Sending && waits:
+			return campaign.Errorf(campaign.CodeConflict, "campaign %d starts at %s, and not now: nothing was sent; start it again to let it wait for its hour", id, c.StartAt.Format(time.RFC3339))
 		}
 		reason := a.Reason
 		if reason == "" {
 			reason = fmt.Sprintf("approved at %s %s", q.Total, q.Currency)
 		}
-		return l.moveCampaign(ctx, tx, id, Move{To: a.To, Actor: a.Actor, Reason: reason})
+		return l.moveCampaign(ctx, tx, id, Move{To: to, Actor: a.Actor, Reason: reason})
 	})
 }
 
@@ -328,6 +366,25 @@ func refuseQuote(c *Campaign, q *StoredQuote, now time.Time) error {
 		return refuse(ErrOverBudget, "its price is %s %s and its budget %s%s; raise the budget, or send to fewer", q.Total, q.Currency, *c.Budget, lessThanOne(q, *c.Budget))
 	}
 	return nil
+}
+
+// refuseSetAside refuses a budget that pays for the quote, and not for what is
+// reserved for the messages that the provider says it would refuse: they are not in
+// the quote's total, and the campaign would pause before its last batches.
+func refuseSetAside(ctx context.Context, tx *tx, c *Campaign, q *StoredQuote) error {
+	if c.Budget == nil {
+		return nil
+	}
+	var needed campaign.Micros
+	err := tx.exec.QueryRowContext(ctx, `SELECT COALESCE(sum(quoted), 0) FROM batches WHERE campaign_id = $1 AND pending > 0`, c.ID).Scan(&needed)
+	if err != nil {
+		return fmt.Errorf("adding up what campaign %d reserves: %w", c.ID, err)
+	}
+	if needed <= *c.Budget {
+		return nil
+	}
+	return campaign.Errorf(campaign.CodeConflict, "campaign %d does not start: its price is %s %s, and %s more is set aside for messages that the provider says it would refuse, should it take them after all: it needs a budget of %s and has %s; raise the budget, or leave those recipients out: %w",
+		c.ID, q.Total, q.Currency, needed-q.Total, needed, *c.Budget, ErrOverBudget)
 }
 
 // lessThanOne adds that a budget does not even pay for a message.

@@ -20,7 +20,7 @@ func TestTheQuoteIsTheSumOfEveryRecipientsPrice(t *testing.T) {
 			}
 			return w.price(c, b, third)
 		}))
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: "exact", Total: 6_000_000, Currency: "USD", Messages: 600, Parts: 600}, "ann"))
+		w.setQuote(c, Quote{Basis: "exact", Total: 6_000_000, Currency: "USD", Messages: 600, Parts: 600})
 		got := w.campaign(c.ID)
 		w.equal([]any{got.State, got.Quoted, got.Currency, got.Basis}, []any{campaign.Quoted, campaign.Micros(6_000_000), "USD", "exact"})
 		// What was quoted cannot be planned again.
@@ -31,7 +31,8 @@ func TestTheQuoteIsTheSumOfEveryRecipientsPrice(t *testing.T) {
 			w.code(w.price(c, b, third), campaign.CodeConflict)
 			return nil
 		}))
-		w.code(w.l.SetQuote(w.ctx, c, Quote{}, "ann"), campaign.CodeConflict)
+		_, err := w.l.SetQuote(w.ctx, c, Quote{}, "ann")
+		w.code(err, campaign.CodeConflict)
 		a := w.nextAttempt()
 		w.equal(a.Reserved, campaign.Micros(6_000_000))
 		for i, r := range a.claim.Recipients {
@@ -51,7 +52,7 @@ func TestAQuoteIsStoredWithAllThatItSays(t *testing.T) {
 			t.Fatalf("a draft has the quote %+v", none)
 		}
 		detail := campaign.QuoteDetail{Countries: []campaign.CountryQuote{{Country: "AU", Messages: 2, Parts: 3, Total: 210_000, Refusals: map[string]int{"X": 1}}}, Requests: 1, Rate: 2.5, Calls: 3}
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: campaign.BasisClasses, Total: 210_000, Currency: "AUD", Messages: 2, Parts: 3, Detail: detail}, "ann"))
+		w.setQuote(c, Quote{Basis: campaign.BasisClasses, Total: 210_000, Currency: "AUD", Messages: 2, Parts: 3, Detail: detail})
 		q, err := w.l.LatestQuote(w.ctx, c.ID)
 		w.ok(err)
 		w.equal(q, &StoredQuote{
@@ -61,7 +62,7 @@ func TestAQuoteIsStoredWithAllThatItSays(t *testing.T) {
 		// It may be quoted again: the newest counts.
 		w.clock.advance(time.Hour)
 		w.ok(w.l.Unquote(w.ctx, c.ID, "bob"))
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: campaign.BasisExact, Total: 200_000, Currency: "AUD"}, "bob"))
+		w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: 200_000, Currency: "AUD"})
 		q, err = w.l.LatestQuote(w.ctx, c.ID)
 		w.ok(err)
 		w.equal([]any{q.Basis, q.Total, q.At, w.campaign(c.ID).Quoted}, []any{campaign.BasisExact, campaign.Micros(200_000), w.clock.Now(), campaign.Micros(200_000)})
@@ -127,8 +128,32 @@ func TestACampaignStartsOnlyWithAGoodQuote(t *testing.T) {
 		}
 		unpriced := w.draft(1, budget(price))
 		w.plan(unpriced, 1)
-		w.ok(w.l.SetQuote(w.ctx, unpriced, Quote{Basis: campaign.BasisNone}, "test"))
+		w.setQuote(unpriced, Quote{Basis: campaign.BasisNone})
 		refused(w.campaign(unpriced.ID), ErrOverBudget, "nobody has asked")
+	})
+}
+
+func TestABudgetMustHoldWhatIsSetAsideForTheRefused(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		budget := 2*price - 1
+		c := w.draft(2, func(n *NewCampaign) { n.Budget = &budget })
+		w.plan(c, 1)
+		w.ok(w.l.EachPlannedBatch(w.ctx, c, func(b PlannedBatch) error { return w.price(c, b, func(int) campaign.Micros { return price }) }))
+		// One of the two would be refused: it is in nobody's total.
+		w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: price, Currency: "AUD", Messages: 2, Parts: 1})
+		err := w.l.Approve(w.ctx, c.ID, Approval{Actor: "ann"})
+		w.code(err, campaign.CodeConflict)
+		w.is(err, ErrOverBudget)
+		for _, word := range []string{"price is 0.07 AUD", "0.07 more is set aside", "budget of 0.14 and has 0.139999"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("error %q does not say %q", err, word)
+			}
+		}
+		w.ok(w.l.SetBudget(w.ctx, c.ID, 2*price, "ann"))
+		w.ok(w.l.Approve(w.ctx, c.ID, Approval{Actor: "ann"}))
+		w.nextAttempt()
+		w.nextAttempt() // nothing pauses it
+		w.equal(w.campaign(c.ID).Reserved, 2*price)
 	})
 }
 
@@ -162,6 +187,52 @@ func TestAPriceAboveTheQuotedOnePausesUntilSomebodyAgrees(t *testing.T) {
 		// It was the last batch: nobody is left to hold back, and it is on record.
 		got = w.campaign(c.ID)
 		w.equal([]any{got.State, got.Dearer, got.Overspent, got.Reserved}, []any{campaign.Completed, 6, campaign.Micros(12_002), campaign.Micros(0)})
+		w.check(c.ID)
+	})
+}
+
+func TestWhoeverResumesAgreesToThePriceThatTheReasonTells(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		c := w.sending(12, 2)
+		answered := func(a *Attempt, at campaign.Micros) {
+			w.answered(a, func(int) Outcome {
+				return Outcome{State: campaign.Accepted, ProviderID: "id", Status: "SUCCESS", Price: at, Parts: 1}
+			})
+		}
+		first, second, third := w.nextAttempt(), w.nextAttempt(), w.nextAttempt()
+		answered(first, price+2000)
+		w.state(c.ID, campaign.Paused)
+		answered(second, price+1000) // no higher than what it says
+		if got := w.campaign(c.ID); !strings.Contains(got.Reason, "charged 0.072") {
+			t.Errorf("the reason is %q", got.Reason)
+		}
+		answered(third, price+5000)
+		got := w.campaign(c.ID)
+		for _, word := range []string{"price: ", "charged 0.075", "quoted at 0.07;", "6 messages, 0.016 AUD too much"} {
+			if !strings.Contains(got.Reason, word) {
+				t.Errorf("the reason %q does not say %q", got.Reason, word)
+			}
+		}
+		events, err := w.l.Events(w.ctx, c.ID)
+		w.ok(err)
+		last := events[len(events)-1]
+		w.equal([]string{last.Action, last.Reason}, []string{"price", got.Reason})
+		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
+		w.equal(w.campaign(c.ID).ExcessAgreed, campaign.Micros(5000))
+
+		// What was learnt while it was paused for something else was told nobody.
+		fourth, fifth := w.nextAttempt(), w.nextAttempt()
+		w.move(c.ID, campaign.Paused)
+		answered(fourth, price+9000)
+		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
+		w.equal(w.campaign(c.ID).ExcessAgreed, campaign.Micros(5000))
+		answered(fifth, price+6000)
+		got = w.campaign(c.ID)
+		if got.State != campaign.Paused || !strings.Contains(got.Reason, "charged 0.076") {
+			t.Fatalf("the campaign is %s: %s", got.State, got.Reason)
+		}
+		w.ok(w.l.Resume(w.ctx, c.ID, "ann"))
+		w.equal(w.campaign(c.ID).ExcessAgreed, campaign.Micros(6000))
 		w.check(c.ID)
 	})
 }
@@ -204,10 +275,51 @@ func TestUnpricedCampaignsPauseForNoPrice(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		c := w.draft(4)
 		w.plan(c, 2)
-		w.ok(w.l.SetQuote(w.ctx, c, Quote{Basis: campaign.BasisNone}, "test"))
+		w.setQuote(c, Quote{Basis: campaign.BasisNone})
 		w.move(c.ID, campaign.Sending)
 		w.charged(price)
 		got := w.campaign(c.ID)
 		w.equal([]any{got.State, got.Dearer, got.Overspent}, []any{campaign.Sending, 0, campaign.Micros(0)})
+		// A cap that reserves nothing is none.
+		w.code(w.l.SetBudget(w.ctx, c.ID, price, "ann"), campaign.CodeConflict)
+		if got := w.campaign(c.ID); got.Budget != nil {
+			t.Errorf("the budget is %s", *got.Budget)
+		}
+	})
+}
+
+func TestAYesIsToTheQuoteThatWasSeenAndTheHourThatStands(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		refused := func(err error, words string) {
+			t.Helper()
+			w.code(err, campaign.CodeConflict)
+			if !strings.Contains(err.Error(), words) {
+				t.Fatalf("error %q does not say %q", err, words)
+			}
+		}
+		c := w.draft(1)
+		w.plan(c, 1)
+		seen := w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: 100_000_000, Currency: "AUD", Messages: 1, Parts: 1})
+		w.ok(w.l.Unquote(w.ctx, c.ID, "bob"))
+		refused(w.l.Approve(w.ctx, c.ID, Approval{Quote: seen, Actor: "ann"}), "being priced anew")
+		w.state(c.ID, campaign.Draft)
+		other := w.setQuote(c, Quote{Basis: campaign.BasisExact, Total: 200_000_000, Currency: "AUD", Messages: 1, Parts: 1})
+		refused(w.l.Approve(w.ctx, c.ID, Approval{Quote: seen, Actor: "ann"}), "200.00 AUD")
+		w.state(c.ID, campaign.Quoted)
+
+		// It was to start at once when ann was asked; bob was told tomorrow.
+		tomorrow := w.clock.Now().Add(24 * time.Hour)
+		w.ok(w.l.Reschedule(w.ctx, c.ID, Reschedule{StartAt: tomorrow, Actor: "bob"}))
+		refused(w.l.Approve(w.ctx, c.ID, Approval{Quote: other, To: campaign.Sending, Actor: "ann"}), "and not now")
+		w.ok(w.l.Approve(w.ctx, c.ID, Approval{Quote: other, Actor: "ann"}))
+		w.state(c.ID, campaign.Scheduled)
+		w.equal(len(w.due()), 0)
+
+		due := w.draft(1, func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
+		w.plan(due, 1)
+		w.quote(due)
+		w.clock.advance(time.Hour) // while somebody thought about it
+		w.ok(w.l.Approve(w.ctx, due.ID, Approval{Actor: "ann"}))
+		w.state(due.ID, campaign.Sending)
 	})
 }

@@ -64,6 +64,11 @@ func TestAReferenceIsMailedOnceEver(t *testing.T) {
 		again := w.claimRun(one, "three")
 		d := w.draft(1)
 		w.is(w.l.BindReferences(w.ctx, one, d.ID, refs[:300]), ErrLostLease)
+		e := w.draft(1)
+		w.plan(e, 1)
+		w.quote(e)
+		w.is(w.l.Approve(w.ctx, e.ID, Approval{Actor: "one", Run: one}), ErrLostLease)
+		w.state(e.ID, campaign.Quoted)
 
 		// A run that ended without a campaign holds nothing.
 		w.ok(w.l.MoveRun(w.ctx, again, RunMove{To: RunFailed, Reason: "no"}))

@@ -142,7 +142,10 @@ func TestACampaignApprovedAfterTheCopyIsNotDiscarded(t *testing.T) {
 		c := w.draft(2)
 		w.plan(c, 2)
 		w.quote(c)
-		later := w.sending(2, 2, func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
+		later := w.draft(2, func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
+		w.plan(later, 2)
+		w.quote(later)
+		w.move(later.ID, campaign.Scheduled)
 		w.quarantined()
 		since := w.draft(2) // a dry run
 		w.plan(since, 2)

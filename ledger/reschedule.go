@@ -22,7 +22,8 @@ type Reschedule struct {
 // Reschedule changes when a campaign starts and when its messages may leave, up
 // to its start, and records who did it. Later, or while it is planned, it is an
 // Error with CodeConflict, and so is a window on the recipients' own clocks for a
-// campaign whose batches were not cut by zone. An hour that is past is an Error
+// campaign whose batches were not cut by zone, and any window for one that the
+// provider holds until its hour. An hour that is past is an Error
 // with CodeInvalid. A campaign that was too late to start by itself waits for its
 // new hour; any other that is paused stays so until it is resumed.
 func (l *Ledger) Reschedule(ctx context.Context, id int64, r Reschedule) error {
@@ -107,6 +108,10 @@ func mayReschedule(id int64, content, plan string, r Reschedule) error {
 	if !r.StartAt.IsZero() && c.Schedule != 0 {
 		return campaign.Errorf(campaign.CodeConflict,
 			"the hour of campaign %d is handed to the provider with its messages, and is part of what was approved: cancel the campaign and make it anew", id)
+	}
+	if r.Timing != nil && r.Timing.Window != nil && c.Schedule != 0 {
+		return campaign.Errorf(campaign.CodeConflict,
+			"a window does not go with campaign %d, which the provider holds until its hour: what the provider holds leaves it at its hour, whatever the window", id)
 	}
 	if t := r.Timing; t != nil && t.Window != nil && t.ByRecipient && p.Zones == nil && p.Sendable > 0 {
 		return campaign.Errorf(campaign.CodeConflict,

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -380,6 +381,37 @@ func TestALateCampaignWaitsForItsNewHour(t *testing.T) {
 	})
 }
 
+func TestACampaignThatCannotBeStartedStopsNoOther(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		var all []*Campaign
+		for range 3 {
+			c := w.draft(1, func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
+			w.plan(c, 1)
+			w.quote(c)
+			w.move(c.ID, campaign.Scheduled)
+			all = append(all, c)
+		}
+		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+			_, err := tx.exec.ExecContext(w.ctx, `UPDATE campaigns SET timing = 'torn' WHERE id = $1`, all[0].ID)
+			return err
+		}))
+		w.clock.advance(time.Hour)
+		started, late, err := w.l.StartDue(w.ctx)
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("campaign %d", all[0].ID)) {
+			t.Errorf("the error is %v, and should name campaign %d", err, all[0].ID)
+		}
+		w.equal(started, []int64{all[1].ID, all[2].ID})
+		w.equal(len(late), 0)
+		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+			_, err := tx.exec.ExecContext(w.ctx, `UPDATE campaigns SET timing = '' WHERE id = $1`, all[0].ID)
+			return err
+		}))
+		started, _, err = w.l.StartDue(w.ctx)
+		w.ok(err)
+		w.equal(started, []int64{all[0].ID})
+	})
+}
+
 func TestZonesStayAsTheyWerePlanned(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		c := w.draft(2, timed(open(t, "09:00-20:00", "", "recipient")), func(n *NewCampaign) { n.StartAt = w.clock.Now().Add(time.Hour) })
@@ -396,6 +428,10 @@ func TestZonesStayAsTheyWerePlanned(t *testing.T) {
 		w.plan(held, 1)
 		w.quote(held)
 		w.code(w.l.Reschedule(w.ctx, held.ID, Reschedule{StartAt: w.clock.Now().Add(time.Hour)}), campaign.CodeConflict)
+		window := open(t, "10:00-12:00", "", "Asia/Tokyo")
+		w.code(w.l.Reschedule(w.ctx, held.ID, Reschedule{Timing: &window}), campaign.CodeConflict)
+		w.equal(w.campaign(held.ID).Timing, campaign.Timing{})
+		w.ok(w.l.Reschedule(w.ctx, held.ID, Reschedule{Timing: &campaign.Timing{IfLate: campaign.LateRun}, Actor: "ann"}))
 	})
 }
 

@@ -68,6 +68,7 @@ func (m *Maker) Run(ctx context.Context, s ledger.Schedule, r ledger.Run) (Resul
 	if err := affordable(p.Quote, p.Budget); err != nil {
 		return Result{}, err
 	}
+	p.Run = &r
 	if err := p.Approve(ctx); err != nil {
 		return Result{}, err
 	}

@@ -132,6 +132,7 @@ func (m *Maker) mail(ctx context.Context, s ledger.Schedule, r ledger.Run, d *De
 	}
 	all := ids(started)
 	for _, p := range ready {
+		p.Run = &r
 		if err := p.Approve(ctx); err != nil {
 			return all, err
 		}

@@ -236,8 +236,7 @@ func (m *Main) campaignStart(ctx context.Context, ref string, yes, wait, exact b
 	if err := affordable(c, o.quote); err != nil {
 		return err
 	}
-	later := c.StartAt.After(time.Now())
-	if !later || wait {
+	if !c.StartAt.After(time.Now()) || wait { // else this process sends nothing
 		if err := m.sayOthers(ctx, l, c.ID); err != nil {
 			return err
 		}
@@ -245,11 +244,7 @@ func (m *Main) campaignStart(ctx context.Context, ref string, yes, wait, exact b
 	if err := m.wantYes(ctx, yes, c, o.quote); err != nil {
 		return err
 	}
-	to := campaign.Sending
-	if later {
-		to = campaign.Scheduled
-	}
-	if err := l.Approve(ctx, c.ID, ledger.Approval{To: to, Actor: m.who()}); err != nil {
+	if err := l.Approve(ctx, c.ID, ledger.Approval{Quote: o.quote.ID, Actor: m.who()}); err != nil {
 		return err
 	}
 	return m.follow(ctx, l, c.ID, wait, time.Local)

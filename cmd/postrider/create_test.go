@@ -121,3 +121,60 @@ func TestACampaignIsEditedByReplacingItBeforeItStarts(t *testing.T) {
 		t.Errorf("the provider accepted %d messages, want 1", n)
 	}
 }
+
+// duringTheQuestion does something while the prompt waits, then types yes.
+type duringTheQuestion struct {
+	do    func()
+	typed *strings.Reader
+}
+
+func (d *duringTheQuestion) Read(b []byte) (int, error) {
+	if d.do != nil {
+		d.do()
+		d.do = nil
+	}
+	return d.typed.Read(b)
+}
+
+func TestAYesIsToWhatStandsWhenItIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		meanwhile []string
+		code      int
+		words     string
+		state     string
+	}{
+		"rescheduled":   {[]string{"campaign", "reschedule", "sale", "--at", time.Now().Add(24 * time.Hour).Format(time.RFC3339)}, exitDone, "", "is scheduled"},
+		"priced anew":   {[]string{"campaign", "price", "sale"}, exitFailed, "priced anew meanwhile", "is quoted"},
+		"left as it is": {nil, exitDone, "", "is completed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			provider := s.provider(sandbox.Options{})
+			s.file("people.csv", "first_name,phone\nAda,0412345671\n")
+			s.file("sale.yaml", saleYAML)
+			s.run("campaign", "create", "-f", "sale.yaml").exits(exitDone)
+			var out, err locked
+			m := s.at("").main(&out, &err)
+			m.Stdin = &duringTheQuestion{typed: strings.NewReader("yes\n"), do: func() {
+				if c.meanwhile != nil {
+					s.run(c.meanwhile...).exits(exitDone)
+				}
+			}}
+			args := []string{"campaign", "start", "sale"}
+			(&ran{t, args, m.Run(t.Context(), args), out.String(), err.String()}).exits(c.code)
+			if !strings.Contains(err.String(), c.words) {
+				t.Errorf("%q does not say %q", err.String(), c.words)
+			}
+			s.run("campaign", "status", "sale").exits(exitDone).says(c.state)
+			want := 0
+			if c.meanwhile == nil {
+				want = 1
+			}
+			if n := provider.Stats().Channels["sms"].Accepted; int(n) != want {
+				t.Errorf("the provider accepted %d messages, want %d", n, want)
+			}
+		})
+	}
+}

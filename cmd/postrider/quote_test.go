@@ -25,6 +25,19 @@ func TestAQuoteTellsCountriesLengthsAndWhoWouldBeRefused(t *testing.T) {
 	s.run(append(args, "--test-to", "+61412345678", "--exact")...).exits(exitUsage).warns("--exact")
 }
 
+func TestABudgetHoldsWhatWouldBeRefusedAsWell(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	provider := s.provider(sandbox.Options{Countries: []string{"AU"}})
+	s.file("people.csv", "phone\n+61412345678\n+4915112345678\n")
+	send := []string{"send", "--channel", "sms", "--to", "people.csv", "--body", "Hi", "--yes", "--wait", "--budget"}
+	s.run(append(send, "0.0566")...).exits(exitStopped).says("budget        0.0566 AUD, which must be 0.1132").warns("the quote is 0.0566 AUD", "0.0566 more is set aside for 1 message", "needs a budget of 0.1132, and it is 0.0566")
+	if n := provider.Stats().Accepted; n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+	s.run(append(send, "0.1132", "--json")...).exits(exitRefused).holds(map[string]any{"state": "completed", "accepted": 1, "rejected": 1, "spent": "0.0566"})
+}
+
 func TestPricingPostSaysBeforeWhatItTakes(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

@@ -214,6 +214,10 @@ func affordable(c *ledger.Campaign, q jobs.Quote) error {
 	if c.Budget != nil && q.Total > *c.Budget {
 		return stopf("the quote of %s %s exceeds the budget of %s: nothing was sent", q.Total, q.Currency, *c.Budget)
 	}
+	if c.Budget != nil && q.Total+q.SetAside > *c.Budget {
+		return stopf("the quote is %s %s, and %s more is set aside for %s that the provider says it would refuse, should it take them after all: that needs a budget of %s, and it is %s; raise it, or leave those recipients out: nothing was sent",
+			q.Total, q.Currency, q.SetAside, plural(refusals(q), "message"), q.Total+q.SetAside, *c.Budget)
+	}
 	return nil
 }
 
@@ -460,6 +464,8 @@ func (m *Main) showOffer(o *offer) {
 		note := "never exceeded"
 		if o.quote.Total > *c.Budget {
 			note = "which the price exceeds: this would not be sent"
+		} else if needed := o.quote.Total + o.quote.SetAside; needed > *c.Budget {
+			note = fmt.Sprintf("which must be %s, for those who would be refused: this would not be sent", needed)
 		}
 		m.say("  budget        %s %s, %s", *c.Budget, o.quote.Currency, note)
 	}
