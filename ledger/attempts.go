@@ -319,15 +319,17 @@ func quotedPrices(cl *Claim, members []int64) []campaign.Micros {
 	return prices
 }
 
+const reserveSpend = `UPDATE campaigns SET reserved = reserved + $1
+	WHERE id = $2 AND (budget IS NULL OR spent + reserved + $1 + CASE WHEN excess_agreed = 0 THEN 0 ELSE excess_agreed *
+		($3 + (SELECT COALESCE(sum(a.size), 0) FROM attempts a WHERE a.campaign_id = $2 AND a.state = 0)
+		    + (SELECT COALESCE(sum(b.unknown), 0) FROM batches b WHERE b.campaign_id = $2 AND b.unknown > 0)) END <= budget)`
+
 // reserve sets the quoted price of so many members aside for an attempt; false
 // when the cap does not allow it. Where somebody has agreed to pay more than was
 // quoted, the cap leaves room for that as well: for these members, and for
 // everybody in flight or unknown.
 func (l *Ledger) reserve(ctx context.Context, tx *tx, id int64, amount campaign.Micros, members int) (bool, error) {
-	res, err := tx.exec.ExecContext(ctx, `UPDATE campaigns SET reserved = reserved + $1
-		WHERE id = $2 AND (budget IS NULL OR spent + reserved + $1 + CASE WHEN excess_agreed = 0 THEN 0 ELSE excess_agreed *
-			($3 + (SELECT COALESCE(sum(a.size), 0) FROM attempts a WHERE a.campaign_id = $2 AND a.state = 0)
-			    + (SELECT COALESCE(sum(b.unknown), 0) FROM batches b WHERE b.campaign_id = $2)) END <= budget)`, int64(amount), id, int64(members))
+	res, err := tx.exec.ExecContext(ctx, reserveSpend, int64(amount), id, int64(members))
 	if err != nil {
 		return false, fmt.Errorf("reserving the spend: %w", err)
 	}

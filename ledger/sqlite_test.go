@@ -252,3 +252,27 @@ func TestReadersCannotWrite(t *testing.T) {
 	}
 	w.equal(w.draft(1).State, campaign.Draft)
 }
+
+func TestWhatEveryBeatAsksIsFoundByItsIndex(t *testing.T) {
+	w := newWorld(t, filepath.Join(t.TempDir(), "ledger.db"), "")
+	for index, query := range map[string]string{
+		"batches_due (channel=? AND campaign_id=? AND due_at<?)": anythingDue,
+		"campaigns_open (state=?)":                               anythingDue,
+		"batches_unknown (campaign_id=? AND unknown>?)":          reserveSpend,
+	} {
+		args := []any{"sms", 1, 1}[:min(strings.Count(query, "$3"), 1)+2]
+		rows, err := w.l.store.read().QueryContext(w.ctx, `EXPLAIN QUERY PLAN `+query, args...)
+		w.ok(err)
+		var plan strings.Builder
+		for rows.Next() {
+			var id, parent, unused int
+			var step string
+			w.ok(rows.Scan(&id, &parent, &unused, &step))
+			plan.WriteString(step + "\n")
+		}
+		w.ok(errors.Join(rows.Err(), rows.Close()))
+		if !strings.Contains(plan.String(), index) {
+			t.Errorf("%s\nis not found by %s:\n%s", query, index, plan.String())
+		}
+	}
+}
