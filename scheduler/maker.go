@@ -176,8 +176,8 @@ func affordable(q jobs.Quote, budget *campaign.Micros) error {
 	if refused == q.Messages {
 		return &refusedError{}
 	}
-	if budget != nil && q.Total > *budget {
-		return fmt.Errorf("the price of %s %s exceeds the budget of %s: nothing was sent", q.Total, q.Currency, *budget)
+	if needs := q.Total + q.SetAside; budget != nil && needs > *budget {
+		return fmt.Errorf("the price of %s %s exceeds the budget of %s: nothing was sent", needs, q.Currency, *budget)
 	}
 	return nil
 }

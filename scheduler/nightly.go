@@ -110,7 +110,7 @@ func (m *Maker) mail(ctx context.Context, s ledger.Schedule, r ledger.Run, d *De
 			return ids(started), err
 		}
 		ready = append(ready, p)
-		total += p.Quote.Total
+		total += p.needs()
 	}
 	if len(ready) == 0 {
 		return ids(started), errors.Join(refused...)
@@ -121,7 +121,7 @@ func (m *Maker) mail(ctx context.Context, s ledger.Schedule, r ledger.Run, d *De
 	for _, p := range ready {
 		if left != nil {
 			// Together they spend what is left at most.
-			own := p.Quote.Total + (*left-total)/campaign.Micros(len(ready))
+			own := p.needs() + (*left-total)/campaign.Micros(len(ready))
 			if err := m.Ledger.SetBudget(ctx, p.Campaign.ID, own, actor(s)); err != nil {
 				return ids(started), err
 			}
@@ -146,6 +146,10 @@ type mailing struct {
 	*jobs.Preparation
 	refs []string
 }
+
+// needs is the price, and what is set aside for letters that the provider says
+// it would refuse: it may take them after all.
+func (g *mailing) needs() campaign.Micros { return g.Quote.Total + g.Quote.SetAside }
 
 // budgetLeft is what the campaigns of a run may still be promised; nil: there is
 // no budget.
