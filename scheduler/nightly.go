@@ -23,10 +23,12 @@ import (
 // addresses or references.
 type outboxReport struct {
 	Manifests []manifestReport `json:"manifests,omitempty"`
-	Waiting   []string         `json:"waiting,omitempty"` // manifests still being written
-	Broken    []string         `json:"broken,omitempty"`  // and why
-	Unused    int              `json:"unused_files,omitempty"`
-	Warnings  []string         `json:"warnings,omitempty"`
+	Waiting   []string         `json:"waiting,omitempty"`      // manifests still being written
+	Broken    []string         `json:"broken,omitempty"`       // and why
+	Unused    int              `json:"unused_files,omitempty"` // that no row names
+	// UnusedFiles are the first of them, 20 at most.
+	UnusedFiles []string `json:"unused,omitempty"`
+	Warnings    []string `json:"warnings,omitempty"`
 }
 
 type manifestReport struct {
@@ -299,7 +301,10 @@ func nothingIn(box *outbox.Run) string {
 		why = append(why, w.Manifest+" waits: "+w.Reason)
 	}
 	if len(why) == 0 {
-		return "the outbox holds no manifest with rows"
+		why = append(why, "the outbox holds no manifest with rows")
+	}
+	if n := len(box.Unused); n > 0 {
+		why = append(why, counted(n, "file")+" that no row names")
 	}
 	return strings.Join(why, "; ")
 }
@@ -334,7 +339,7 @@ func brokenAlone(box *outbox.Run, started []*ledger.Campaign) error {
 // writeReports writes what is known so far of each manifest that has rows to
 // be sent, or that cannot be.
 func (m *Maker) writeReports(ctx context.Context, box *outbox.Run, r ledger.Run, d *Definition) (*outboxReport, error) {
-	out := &outboxReport{Unused: len(box.Unused), Warnings: box.Warnings}
+	out := &outboxReport{Unused: len(box.Unused), UnusedFiles: box.Unused[:min(len(box.Unused), 20)], Warnings: box.Warnings}
 	for _, w := range box.Waiting {
 		out.Waiting = append(out.Waiting, w.Manifest+": "+w.Reason)
 	}
@@ -427,6 +432,9 @@ func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, ca
 	}
 	for _, w := range found.Waiting {
 		notes = append(notes, "waits: "+w)
+	}
+	if found.Unused > 0 {
+		notes = append(notes, counted(found.Unused, "file")+" that no row names, see `postrider schedule history --json`")
 	}
 	// Whoever mends a refused letter's row may name the reference again.
 	return Ending{Note: strings.Join(notes, "; "), Failed: len(found.Broken) > 0}, m.Ledger.FreeReferences(ctx, r.ID, unmailed)

@@ -230,7 +230,7 @@ func TestTheOutboxIsMailedOnceEver(t *testing.T) {
 
 	// A night without news.
 	o.put("monday.csv", manifestHeader+letterRow("A-1", "shared.pdf", ","))
-	if r = o.run(s); r.State != ledger.RunNothing || r.Reason != "1 letter mailed before" {
+	if r = o.run(s); r.State != ledger.RunNothing || r.Reason != "1 letter mailed before; 4 files that no row names" {
 		t.Errorf("the third run is %s: %s", r.State, r.Reason)
 	}
 	o.accepted(6)
