@@ -29,7 +29,7 @@ demo: build ## build, then send a whole campaign over all four channels to the s
 
 .PHONY: test
 test: servers lint ## everything that must be green: formatting, vet, staticcheck, all tests with the race detector
-	@CGO_ENABLED=1 POSTRIDER_SCALE=$(SCALE) go test -race -timeout 18m ./...
+	@CGO_ENABLED=1 POSTRIDER_SCALE=$(SCALE) go test -race -timeout 40m ./...
 
 .PHONY: accept
 accept: servers ## the acceptance runs and the benchmarks in full size

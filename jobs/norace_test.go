@@ -4,3 +4,6 @@ package jobs
 
 // raceDetector says that the tests were built with it.
 const raceDetector = false
+
+// RaceDetector is raceDetector for the tests from outside.
+const RaceDetector = raceDetector

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,8 @@ type QuoteOptions struct {
 	Actor string
 	// Exact has every message priced, however many they are.
 	Exact bool
+	// ExactUpTo takes the place of the constant of that name; 0: it does not.
+	ExactUpTo int
 	// Announce is called before the provider is asked for anything.
 	Announce func(QuoteEffort)
 	Progress Progress
@@ -65,7 +68,7 @@ func MakeQuote(ctx context.Context, l *ledger.Ledger, p *Provider, c *ledger.Cam
 	}
 	q := &quoter{l: l, p: p, c: c, r: r, o: o, tally: campaign.NewQuoteTally(), currency: c.Currency}
 	q.pages = countedPages(ctx, l, &c.Content)
-	if !o.Exact && (c.Channel.IsPost() || c.Plan.Sendable > ExactUpTo) {
+	if !o.Exact && (c.Channel.IsPost() || c.Plan.Sendable > cmp.Or(o.ExactUpTo, ExactUpTo)) {
 		q.classes = newClasses(q.pages)
 		if err := q.survey(ctx); err != nil {
 			return Quote{}, fmt.Errorf("pricing: %w", firstReal(err))

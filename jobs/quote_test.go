@@ -169,7 +169,7 @@ func (r *rig) prices(c *ledger.Campaign) (all []campaign.Micros) {
 
 func TestALargeAudienceIsPricedByClassToTheSameTotal(t *testing.T) {
 	r := newRig(t, setup{})
-	const n = jobs.ExactUpTo + 1000
+	const n = 3000
 	c := r.people(r.content(campaign.SMS), n, abroad)
 	exact, err := r.price(c, jobs.QuoteOptions{Actor: "test", Exact: true})
 	r.ok(err)
@@ -178,7 +178,7 @@ func TestALargeAudienceIsPricedByClassToTheSameTotal(t *testing.T) {
 
 	var effort jobs.QuoteEffort
 	var done []int
-	q, err := r.price(c, jobs.QuoteOptions{Actor: "test",
+	q, err := r.price(c, jobs.QuoteOptions{Actor: "test", ExactUpTo: n - 1,
 		Announce: func(e jobs.QuoteEffort) { effort = e }, Progress: func(d, _ int) { done = append(done, d) }})
 	r.ok(err)
 	r.equal([]any{q.Basis, q.Detail.Calls, q.Detail.Uploads}, []any{campaign.BasisClasses, 1, 0})
@@ -226,11 +226,11 @@ func TestAClassWhoseSamplesDisagreeIsPricedExactly(t *testing.T) {
 }
 
 func TestACountryThatIsNotEnabledIsNamedWithItsRecipients(t *testing.T) {
-	for name, n := range map[string]int{"exact": 1000, "by class": jobs.ExactUpTo + 1000} {
+	for name, n := range map[string]int{"exact": 1000, "by class": 3000} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, setup{sandbox: sandbox.Options{Countries: []string{"AU", "GB", "US"}}})
 			c := r.people(r.content(campaign.SMS), n, abroad)
-			q, err := r.price(c, jobs.QuoteOptions{Actor: "test"})
+			q, err := r.price(c, jobs.QuoteOptions{Actor: "test", ExactUpTo: 2000})
 			r.ok(err)
 			r.equal(q.Refusals, map[string]int{"COUNTRY_NOT_ENABLED": n / 10})
 			for _, d := range q.Detail.Countries {
