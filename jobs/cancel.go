@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -70,11 +69,11 @@ const (
 
 // ProcessTask handles a TypeCancel task.
 func (c *Canceller) ProcessTask(ctx context.Context, t *asynq.Task) error {
-	var p lookPayload
-	if err := json.Unmarshal(t.Payload(), &p); err != nil {
-		return fmt.Errorf("reading a task: %v: %w", err, asynq.SkipRetry)
+	d, err := readLook(t)
+	if err != nil {
+		return err
 	}
-	return c.Cancel(ctx, ledger.LookDue{Provider: ledger.Provider{URL: p.URL, User: p.User}, Channel: p.Channel})
+	return c.Cancel(ctx, d)
 }
 
 // Cancel cancels what is to be cancelled on a channel of an account, the soonest
@@ -82,13 +81,11 @@ func (c *Canceller) ProcessTask(ctx context.Context, t *asynq.Task) error {
 // returns an error only when the ledger could not be reached.
 func (c *Canceller) Cancel(ctx context.Context, d ledger.LookDue) error {
 	log := c.Log.With("channel", d.Channel)
-	switch id, err := c.Provider.Identity(ctx); {
-	case err != nil && ctx.Err() != nil:
+	switch problem := otherAccount(ctx, c.Provider, d.Provider); {
+	case problem != "" && ctx.Err() != nil:
 		return nil
-	case err != nil:
-		return c.putOff(ctx, d, log, "the provider's account cannot be read: "+err.Error())
-	case id != d.Provider:
-		return c.putOff(ctx, d, log, "a worker has another provider account or base URL than the one these messages were sent with: start workers with that account")
+	case problem != "":
+		return c.putOff(ctx, d, log, problem)
 	}
 	slice, cancel := context.WithTimeout(ctx, cancelSlice)
 	defer cancel()

@@ -22,8 +22,13 @@ import (
 // HistoryReader is the account at the provider whose history is read; a
 // *Provider is one.
 type HistoryReader interface {
-	Identity(ctx context.Context) (ledger.Provider, error)
+	identifier
 	History(ctx context.Context, c campaign.Channel, windows []Window, each func(page []clicksend.Record) error) (Look, error)
+}
+
+// identifier says whose credentials these are.
+type identifier interface {
+	Identity(ctx context.Context) (ledger.Provider, error)
 }
 
 // Reconciler finds out what became of attempts whose answer is not known: it
@@ -60,7 +65,8 @@ const (
 	farMargin = 26 * time.Hour
 )
 
-// lookPayload is what a TypeReconcile task carries: an account and a channel.
+// lookPayload is what TypeReconcile and TypeCancel tasks carry: an account and a
+// channel.
 type lookPayload struct {
 	URL     string           `json:"url"`
 	User    string           `json:"user"`
@@ -69,11 +75,32 @@ type lookPayload struct {
 
 // ProcessTask handles a TypeReconcile task.
 func (r *Reconciler) ProcessTask(ctx context.Context, t *asynq.Task) error {
+	d, err := readLook(t)
+	if err != nil {
+		return err
+	}
+	return r.Reconcile(ctx, d)
+}
+
+// readLook reads the account and channel of a task.
+func readLook(t *asynq.Task) (ledger.LookDue, error) {
 	var p lookPayload
 	if err := json.Unmarshal(t.Payload(), &p); err != nil {
-		return fmt.Errorf("reading a task: %v: %w", err, asynq.SkipRetry)
+		return ledger.LookDue{}, fmt.Errorf("reading a task: %v: %w", err, asynq.SkipRetry)
 	}
-	return r.Reconcile(ctx, ledger.LookDue{Provider: ledger.Provider{URL: p.URL, User: p.User}, Channel: p.Channel})
+	return ledger.LookDue{Provider: ledger.Provider{URL: p.URL, User: p.User}, Channel: p.Channel}, nil
+}
+
+// otherAccount says why nothing of an account can be asked for here; empty when
+// it can.
+func otherAccount(ctx context.Context, p identifier, account ledger.Provider) string {
+	switch id, err := p.Identity(ctx); {
+	case err != nil:
+		return "the provider's account cannot be read: " + err.Error()
+	case id != account:
+		return "a worker has another provider account or base URL than the one these messages were sent with: start workers with that account"
+	}
+	return ""
 }
 
 // Reconcile looks into a channel's history for everybody who is due, once. It
@@ -81,11 +108,8 @@ func (r *Reconciler) ProcessTask(ctx context.Context, t *asynq.Task) error {
 // history from being read is on record there.
 func (r *Reconciler) Reconcile(ctx context.Context, d ledger.LookDue) error {
 	log := r.Log.With("channel", d.Channel)
-	switch id, err := r.Provider.Identity(ctx); {
-	case err != nil:
-		return r.putOff(ctx, d, log, "the provider's account cannot be read: "+err.Error())
-	case id != d.Provider:
-		return r.putOff(ctx, d, log, "a worker has another provider account or base URL than the one these messages were sent with: start workers with that account")
+	if problem := otherAccount(ctx, r.Provider, d.Provider); problem != "" {
+		return r.putOff(ctx, d, log, problem)
 	}
 	// A name of its own for each look: one worker may have two under way.
 	k, err := r.Ledger.BeginLook(ctx, d, r.Settle, r.lease(), r.Name+" "+uuid.NewString()[:8])
