@@ -643,7 +643,7 @@ func unchanged(ctx context.Context, tx *tx, all []Cancelled) (same []Cancelled, 
 		}
 	}
 	for _, batch := range slices.Sorted(maps.Keys(batches)) {
-		if err := eachAnswer(ctx, tx, batch, hear); err != nil {
+		if err := eachAnswer(ctx, tx.exec, batch, hear); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -663,43 +663,6 @@ func unchanged(ctx context.Context, tx *tx, all []Cancelled) (same []Cancelled, 
 		}
 	}
 	return same, stand, nil
-}
-
-// eachAnswer hands what was answered about the members of a batch, and of the
-// batches that they came from, to fn, in the order of the attempts.
-func eachAnswer(ctx context.Context, tx *tx, batch int64, fn func(recipient int64, s spoken)) error {
-	rows, err := tx.exec.QueryContext(ctx, `
-		WITH RECURSIVE line (id, parent_id) AS (
-			SELECT id, parent_id FROM batches WHERE id = $1
-			UNION SELECT b.id, b.parent_id FROM batches b JOIN line ON b.id = line.parent_id)
-		SELECT a.id, a.members, a.answer FROM attempts a JOIN line ON a.batch_id = line.id WHERE a.answer IS NOT NULL ORDER BY a.id`, batch)
-	if err != nil {
-		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var (
-			s            spoken
-			cell, answer []byte
-		)
-		if err := rows.Scan(&s.attempt, &cell, &answer); err != nil {
-			return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
-		}
-		members, err := decodeMembers(cell)
-		if err == nil {
-			err = unpackAnswer(answer, members, func(recipient int64, said Said) {
-				s.Said = said
-				fn(recipient, s)
-			})
-		}
-		if err != nil {
-			return fmt.Errorf("attempt %d: %w", s.attempt, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
-	}
-	return nil
 }
 
 // eachMessage hands what was said of single recipients, 500 of them at most, to fn.

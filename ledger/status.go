@@ -202,38 +202,8 @@ type spoken struct {
 // batches that they came from, to fn: the answers in the order of the attempts,
 // then what came by another way.
 func (l *Ledger) eachSaid(ctx context.Context, batch int64, fn func(recipient int64, s spoken)) error {
-	rows, err := l.store.read().QueryContext(ctx, `
-		WITH RECURSIVE line (id, parent_id) AS (
-			SELECT id, parent_id FROM batches WHERE id = $1
-			UNION SELECT b.id, b.parent_id FROM batches b JOIN line ON b.id = line.parent_id)
-		SELECT a.id, a.number, a.started_at, a.deadline, a.closed_at, a.members, a.answer FROM attempts a JOIN line ON a.batch_id = line.id
-		WHERE a.answer IS NOT NULL ORDER BY a.id`, batch)
-	if err != nil {
-		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var (
-			s            spoken
-			cell, answer []byte
-		)
-		if err := rows.Scan(&s.attempt, &s.number, &s.started, &s.deadline, &s.closed, &cell, &answer); err != nil {
-			return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
-		}
-		members, err := decodeMembers(cell)
-		if err != nil {
-			return fmt.Errorf("attempt %d: %w", s.attempt, err)
-		}
-		err = unpackAnswer(answer, members, func(recipient int64, said Said) {
-			s.Said = said
-			fn(recipient, s)
-		})
-		if err != nil {
-			return fmt.Errorf("attempt %d: %w", s.attempt, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+	if err := eachAnswer(ctx, l.store.read(), batch, fn); err != nil {
+		return err
 	}
 	single, err := l.store.read().QueryContext(ctx, `
 		SELECT m.recipient_id, m.attempt_id, a.number, a.started_at, a.deadline, a.closed_at, m.provider_id, m.status, m.price, m.parts
@@ -255,6 +225,44 @@ func (l *Ledger) eachSaid(ctx context.Context, batch int64, fn func(recipient in
 	}
 	if err := single.Err(); err != nil {
 		return fmt.Errorf("reading what was said of batch %d: %w", batch, err)
+	}
+	return nil
+}
+
+// eachAnswer hands what was answered about the members of a batch, and of the
+// batches that they came from, to fn, in the order of the attempts.
+func eachAnswer(ctx context.Context, from execer, batch int64, fn func(recipient int64, s spoken)) error {
+	rows, err := from.QueryContext(ctx, `
+		WITH RECURSIVE line (id, parent_id) AS (
+			SELECT id, parent_id FROM batches WHERE id = $1
+			UNION SELECT b.id, b.parent_id FROM batches b JOIN line ON b.id = line.parent_id)
+		SELECT a.id, a.number, a.started_at, a.deadline, a.closed_at, a.members, a.answer FROM attempts a JOIN line ON a.batch_id = line.id
+		WHERE a.answer IS NOT NULL ORDER BY a.id`, batch)
+	if err != nil {
+		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var (
+			s            spoken
+			cell, answer []byte
+		)
+		if err := rows.Scan(&s.attempt, &s.number, &s.started, &s.deadline, &s.closed, &cell, &answer); err != nil {
+			return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
+		}
+		members, err := decodeMembers(cell)
+		if err == nil {
+			err = unpackAnswer(answer, members, func(recipient int64, said Said) {
+				s.Said = said
+				fn(recipient, s)
+			})
+		}
+		if err != nil {
+			return fmt.Errorf("attempt %d: %w", s.attempt, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("reading the answers of batch %d: %w", batch, err)
 	}
 	return nil
 }
