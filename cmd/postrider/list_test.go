@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -258,7 +259,7 @@ func TestALostWriteLeavesTheOldFile(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.list("vips", people(10)...)
-	if _, err := os.Stat("/dev/full"); err != nil {
+	if _, err := os.Stat("/dev/full"); err != nil && runtime.GOOS != "linux" {
 		t.Skip("there is no /dev/full here to play a full disk")
 	}
 	s.run("list", "export", "vips", "-o", "/dev/full").exits(exitFailed).warns("no space left")
