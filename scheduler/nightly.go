@@ -45,9 +45,10 @@ type manifestReport struct {
 // set of print options is a campaign. Either all of them start or none does,
 // but for a crash between, after which the rest is started.
 func (m *Maker) runOutbox(ctx context.Context, s ledger.Schedule, r ledger.Run, d *Definition, started []*ledger.Campaign) (Result, error) {
+	res := Result{Campaigns: ids(started)} // whatever goes wrong, these are the run's
 	o, err := jobs.ReadOrder("schedule "+s.Name, 1, []byte(d.Campaign))
 	if err != nil {
-		return Result{}, err
+		return res, err
 	}
 	country := o.Country
 	if country == "" {
@@ -59,26 +60,24 @@ func (m *Maker) runOutbox(ctx context.Context, s ledger.Schedule, r ledger.Run, 
 		Mailed:   func(refs []string) (map[string]bool, error) { return m.Ledger.Mailed(ctx, r.ID, refs) },
 	})
 	if err != nil {
-		return Result{}, err
+		return res, err
 	}
 	defer box.Close()
 	report, err := m.writeReports(ctx, box, r, d)
 	if err != nil {
-		return Result{}, err
+		return res, err
 	}
-	details, err := json.Marshal(report)
-	if err != nil {
-		return Result{}, fmt.Errorf("writing the run's report: %w", err)
+	if res.Report, err = json.Marshal(report); err != nil {
+		return res, fmt.Errorf("writing the run's report: %w", err)
 	}
 	if len(box.Groups) == 0 {
-		res := Result{Campaigns: ids(started), Report: details}
 		if len(started) == 0 {
 			res.Nothing = nothingIn(box)
 		}
 		return res, errors.Join(brokenAlone(box, started), allBad(box, started))
 	}
-	campaigns, err := m.mail(ctx, s, r, d, o, box, started)
-	return Result{Campaigns: campaigns, Report: details}, err
+	res.Campaigns, err = m.mail(ctx, s, r, d, o, box, started)
+	return res, err
 }
 
 // mail prepares a campaign for each group, and starts them when together they
@@ -381,8 +380,10 @@ type place struct {
 // and lets go of the references of those that were not mailed.
 func (m *Maker) outboxEnded(ctx context.Context, r ledger.Run, d *Definition, campaigns []*ledger.Campaign) (Ending, error) {
 	var found outboxReport
-	if err := json.Unmarshal([]byte(r.Report), &found); err != nil {
-		return Ending{}, fmt.Errorf("reading what the run has found: %w", err)
+	if r.Report != "" { // a taker that could not read the outbox any more has none
+		if err := json.Unmarshal([]byte(r.Report), &found); err != nil {
+			return Ending{}, fmt.Errorf("reading what the run has found: %w", err)
+		}
 	}
 	fates := map[place]outbox.ReportRow{}
 	var unmailed []string

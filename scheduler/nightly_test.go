@@ -40,13 +40,12 @@ type postOffice struct {
 	box     string
 	address int64
 	n       int // runs by hand
-	now     *clock
 }
 
 func newPostOffice(t *testing.T, more ...func(*sandbox.Options)) *postOffice {
 	t.Helper()
 	t.Parallel()
-	o := &postOffice{t: t, ctx: t.Context(), box: filepath.Join(t.TempDir(), "outbox"), now: &clock{now: time.Now().Truncate(time.Second)}}
+	o := &postOffice{t: t, ctx: t.Context(), box: filepath.Join(t.TempDir(), "outbox")}
 	o.ok(os.Mkdir(o.box, 0o700))
 	var err error
 	o.l, err = ledger.Open(o.ctx, filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{})
@@ -429,12 +428,11 @@ func TestARunThatIsTakenOverMailsEachLetterOnce(t *testing.T) {
 	o.ok(err)
 	maker := o.runs.Runner
 	for range 2 { // the campaigns start, and what came of it is forgotten
-		claimed, err := o.l.ClaimRun(o.ctx, r, "who dies", time.Millisecond, false)
+		claimed, err := o.l.ClaimRun(o.ctx, r, "who dies", 0, false) // a lease that is over at once
 		o.ok(err)
 		if _, err := maker.Run(o.ctx, *s, *claimed); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	// The manifest grows before another takes over.
 	o.put("m.csv", manifestHeader+letterRow("E-1", "a.pdf", "yes,")+letterRow("E-2", "a.pdf", "no,")+letterRow("E-3", "a.pdf", "no,"))
@@ -552,4 +550,27 @@ func TestANightOfBadRowsAloneIsAFailure(t *testing.T) {
 	if rows := o.reports(); rows["K-1"].Outcome != outbox.OutcomeBadRow {
 		t.Errorf("the report says %+v", rows)
 	}
+}
+
+func TestARunWhoseOutboxIsGoneStillKnowsWhatItStarted(t *testing.T) {
+	o := newPostOffice(t)
+	o.put("a.pdf", string(specimen.Letter("a", 1)))
+	o.put("m.csv", manifestHeader+letterRow("L-1", "a.pdf", ","))
+	s := o.letters("")
+	r, err := o.l.RunByHand(o.ctx, s, "2026-11-26T02:00:56", "test")
+	o.ok(err)
+	claimed, err := o.l.ClaimRun(o.ctx, r, "who dies", 0, false)
+	o.ok(err)
+	if _, err := o.runs.Runner.Run(o.ctx, *s, *claimed); err != nil {
+		t.Fatal(err)
+	}
+	o.ok(os.RemoveAll(o.box))
+	r = o.end(r)
+	if made, err := o.l.RunCampaigns(o.ctx, r.ID); err != nil || len(made) != 1 {
+		t.Errorf("the run has %d campaigns (%v), want the one that was started", len(made), err)
+	}
+	if r.State != ledger.RunDone || !strings.Contains(r.Reason, "the report of m.csv could not be written") {
+		t.Errorf("the run is %s: %s", r.State, r.Reason)
+	}
+	o.accepted(1)
 }

@@ -437,12 +437,16 @@ func outcome(ctx context.Context, schedule *ledger.Schedule, r *ledger.Run, res 
 		err = errors.New("the run's report is not JSON")
 	}
 	m := ledger.RunMove{Report: string(res.Report)}
-	if err != nil {
+	if err != nil && !json.Valid(res.Report) {
 		m.Report = ""
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		m.To, m.Reason = ledger.RunRunning, "its scheduler was stopped: another goes on with it"
+	case err != nil && len(res.Campaigns) > 0:
+		// What has started is seen to its end, and a later run sends the rest.
+		m.To, m.Campaigns, m.Alarm = ledger.RunRunning, res.Campaigns, wanted(schedule, EventFailed)
+		m.Reason = fmt.Sprintf("a part of it could not be sent: %v", err)
 	case err != nil && r.Tries < schedule.Tries:
 		m.To, m.Wait = ledger.RunDue, schedule.RetryWait
 		m.Reason = fmt.Sprintf("try %d of %d went wrong: %v", r.Tries, schedule.Tries, err)
