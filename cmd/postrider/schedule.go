@@ -304,20 +304,29 @@ func (m *Main) scheduleHistoryCommand() *cobra.Command {
 	return cmd
 }
 
-func (m *Main) scheduleHistory(ctx context.Context, name string, limit int) error {
+// openSchedule opens the ledger and finds a schedule and its zone.
+func (m *Main) openSchedule(ctx context.Context, name string, find func(*ledger.Ledger, context.Context, string) (*ledger.Schedule, error)) (*ledger.Ledger, *ledger.Schedule, *time.Location, error) {
 	l, err := m.openLedger(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s, err := find(l, ctx, name)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, l.Close())
+	}
+	loc, err := scheduler.Zone(s.Zone)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, l.Close())
+	}
+	return l, s, loc, nil
+}
+
+func (m *Main) scheduleHistory(ctx context.Context, name string, limit int) error {
+	l, s, loc, err := m.openSchedule(ctx, name, (*ledger.Ledger).PastSchedule)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	s, err := l.PastSchedule(ctx, name)
-	if err != nil {
-		return err
-	}
-	loc, err := scheduler.Zone(s.Zone)
-	if err != nil {
-		return err
-	}
 	runs, err := l.History(ctx, s.ID, limit)
 	if err != nil {
 		return err
@@ -382,19 +391,11 @@ func (m *Main) scheduleRunCommand() *cobra.Command {
 }
 
 func (m *Main) scheduleRun(ctx context.Context, name string) error {
-	l, err := m.openLedger(ctx)
+	l, s, loc, err := m.openSchedule(ctx, name, (*ledger.Ledger).FindSchedule)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	s, err := l.FindSchedule(ctx, name)
-	if err != nil {
-		return err
-	}
-	loc, err := scheduler.Zone(s.Zone)
-	if err != nil {
-		return err
-	}
 	now, err := l.Now(ctx)
 	if err != nil {
 		return err
