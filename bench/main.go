@@ -186,6 +186,19 @@ func describeParts(parts map[string]float64) string {
 	return strings.Join(s, ", ")
 }
 
+// onPostgres starts a server for the job in its folder, until end.
+func (j *job) onPostgres(ctx context.Context) (end func(), err error) {
+	pg, err := services.StartPostgres(ctx, filepath.Join(j.Dir, "postgres"), services.PostgresOptions{})
+	if err != nil {
+		return nil, err
+	}
+	end = func() { pg.Stop() } //nolint:errcheck // the folder goes with it
+	if j.Database, err = pg.NewDatabase(ctx, "bench"); err != nil {
+		end()
+	}
+	return end, err
+}
+
 // contend starts servers and provider afresh, runs one contender, and holds its
 // count against the provider's.
 func contend(role string, j job, postgres bool) (result, error) {
@@ -204,14 +217,11 @@ func contend(role string, j job, postgres bool) (result, error) {
 		j.Redis = redis.URL()
 	}
 	if role == "postrider" && postgres {
-		pg, err := services.StartPostgres(ctx, filepath.Join(j.Dir, "postgres"), services.PostgresOptions{})
+		end, err := j.onPostgres(ctx)
 		if err != nil {
 			return r, err
 		}
-		defer pg.Stop() //nolint:errcheck // the folder goes with it
-		if j.Database, err = pg.NewDatabase(ctx, "bench"); err != nil {
-			return r, err
-		}
+		defer end()
 	}
 	base, end, err := startProvider()
 	if err != nil {

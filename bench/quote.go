@@ -14,7 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/postrider/postrider/campaign"
-	"github.com/postrider/postrider/internal/services"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
@@ -73,14 +72,11 @@ func quoteOnce(role string, rows int, dir string, postgres bool) (result, error)
 		return r, err
 	}
 	if postgres {
-		pg, err := services.StartPostgres(ctx, filepath.Join(dir, "postgres"), services.PostgresOptions{})
+		end, err := j.onPostgres(ctx)
 		if err != nil {
 			return r, err
 		}
-		defer pg.Stop() //nolint:errcheck // the folder goes with it
-		if j.Database, err = pg.NewDatabase(ctx, "bench"); err != nil {
-			return r, err
-		}
+		defer end()
 	}
 	base, end, err := startProvider()
 	if err != nil {
