@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,12 +34,14 @@ func (r *rig) race(n int) (stop func()) {
 	}
 	b := &scheduler.Beat{Dispatcher: r.dispatcher(), Log: r.log, Every: 20 * time.Millisecond}
 	b.Start()
-	return func() {
+	stop = sync.OnceFunc(func() {
 		b.Shutdown()
 		for _, end := range ends {
 			end()
 		}
-	}
+	})
+	r.t.Cleanup(stop) // before Redis ends, also when the test fails half way
+	return stop
 }
 
 func TestTheCapHoldsToTheCentWithFourWorkersRacing(t *testing.T) {
