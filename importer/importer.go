@@ -63,6 +63,7 @@ type Summary struct {
 	Rejected   int
 	Suppressed int // opted out
 
+	File    FileFacts
 	Mapping map[string]string // which column was understood as what: "phone" -> "Mobile Phone"
 	Fields  []string          // names of the further columns, as templates find them
 }
@@ -163,6 +164,7 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	if im.mapping, err = mapHeader(im.o.Name, line, header); err != nil {
 		return err
 	}
+	im.sum.File = FileFacts{Format: "csv", Encoding: "utf-8", Delimiter: string(im.reader.csv.Comma), HeaderLine: line}
 	im.sum.Mapping = im.mapping.titles()
 	im.sum.Fields = im.mapping.columns.Names()
 	im.rows, err = newRowChecker(im.o, im.mapping, im.seen)
