@@ -32,9 +32,10 @@ type Options struct {
 	MaxColumns int // 1,000 when 0
 	Workers    int // goroutines that check numbers; one per processor when 0
 
-	// OptedOut says whether a number (E.164) must not be written to. It is
-	// called from several goroutines at once. Nil: nobody has opted out.
-	OptedOut func(phone string) bool
+	// OptedOut says whether a contact is on the suppression list, so that it is
+	// not worth importing. It is called from several goroutines at once. Nil:
+	// nobody has opted out.
+	OptedOut func(*campaign.Contact) bool
 	// Reject is called for every dropped row, in the order of the file. Its
 	// error ends the import. May be nil.
 	Reject func(Reject) error

@@ -55,7 +55,7 @@ func (rc *rowChecker) check(c *chunk) {
 		}
 		key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
 		c.digests = append(c.digests, rc.seen.Digest(key))
-		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, optedOut: rc.optedOut(k)})
+		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, optedOut: rc.o.OptedOut != nil && rc.o.OptedOut(k)})
 	}
 }
 
@@ -197,11 +197,4 @@ func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool)
 		reason += " (" + strings.Join(k.Address.Missing(), ", ") + " missing): fill in what is missing"
 	}
 	return &Reject{Line: k.Line, Code: CodeNoDestination, Reason: reason}
-}
-
-// optedOut reports whether the contact is dropped because its number has opted
-// out. One that a letter can reach stays, for letters.
-func (rc *rowChecker) optedOut(k *campaign.Contact) bool {
-	return k.Phone != "" && rc.o.OptedOut != nil &&
-		(rc.o.Identity == campaign.ByNumber || !k.Address.Complete()) && rc.o.OptedOut(k.Phone)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/postrider/postrider/campaign"
 )
 
 // postgresStore keeps the ledger in PostgreSQL, shared by many machines.
@@ -236,4 +238,30 @@ func (s *postgresStore) insert(ctx context.Context, t *tx, r rows) error {
 		return fmt.Errorf("copying into %s: %w", r.table, err)
 	}
 	return nil
+}
+
+func (s *postgresStore) barred(ctx context.Context, t *tx, keys []campaign.OptOutKey) (map[campaign.OptOutKey]bool, error) {
+	kinds, values := make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		kinds[i], values[i] = k.Kind.String(), k.Key
+	}
+	rows, err := t.exec.QueryContext(ctx, `SELECT o.kind, o.key FROM unnest($1::text[], $2::text[]) AS k (kind, key)
+		JOIN opt_outs o ON o.kind = k.kind AND o.key = k.key`, kinds, values)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[campaign.OptOutKey]bool{}
+	for rows.Next() {
+		var kind, key string
+		if err := rows.Scan(&kind, &key); err != nil {
+			return nil, err
+		}
+		k, err := campaign.ParseOptOutKind(kind)
+		if err != nil {
+			return nil, err
+		}
+		found[campaign.OptOutKey{Kind: k, Key: key}] = true
+	}
+	return found, rows.Err()
 }
