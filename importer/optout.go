@@ -124,6 +124,9 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	k.FirstName, k.LastName = cell(row, m.at[roleFirstName]), cell(row, m.at[roleLastName])
 	k.Country = country // of the address: a number says its own
 	rc.fillAddress(k, row, cell(row, m.at[roleFullName]))
+	for _, part := range []*string{&k.Address.Name, &k.Address.Line1, &k.Address.Line2, &k.Address.City, &k.Address.State, &k.Address.PostalCode} {
+		*part = WithoutFormulaMark(*part)
+	}
 	if k.Address.Line1 != "" {
 		if _, err := campaign.NewOptOutAddress(k.Address); err != nil {
 			k.Address = campaign.Address{}

@@ -194,7 +194,10 @@ func (w *OptOutWriter) Finish(ctx context.Context) (added int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return added, w.l.dropIncoming(ctx)
+	// They count, whatever becomes of what has served its turn: if not now, the
+	// next start removes it.
+	_ = w.l.dropIncoming(context.WithoutCancel(ctx))
+	return added, nil
 }
 
 // Total is how many entries were given to Add.
@@ -440,6 +443,51 @@ func (l *Ledger) OptOutHistory(ctx context.Context, kind campaign.OptOutKind, ke
 			return nil, err
 		}
 		all = append(all, c)
+	}
+	return all, rows.Err()
+}
+
+// HeldMessages are messages of a campaign that the provider holds for its hour.
+type HeldMessages struct {
+	Campaign int64
+	Until    time.Time
+	Messages int
+}
+
+// HeldFor counts what the provider holds for phone numbers (E.164; a few). An
+// opt-out does not stop that; cancelling it there does.
+func (l *Ledger) HeldFor(ctx context.Context, phones []string) ([]HeldMessages, error) {
+	if len(phones) == 0 {
+		return nil, nil
+	}
+	now, err := l.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	args := []any{now.UnixMilli(), int(campaign.Accepted)}
+	for _, p := range phones {
+		args = append(args, p)
+	}
+	rows, err := l.store.read().QueryContext(ctx, `SELECT c.id, c.held_until, count(*) FROM campaigns c JOIN batches b ON b.campaign_id = c.id
+		CROSS JOIN recipients r JOIN contacts k ON k.id = r.contact_id
+		WHERE c.held_until > $1 AND c.channel IN ('sms', 'mms') AND b.accepted > 0
+		  AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND r.state = $2 AND k.phone IN (`+placeholders(3, len(phones))+`)
+		GROUP BY c.id, c.held_until ORDER BY c.id`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("asking what the provider holds: %w", err)
+	}
+	defer rows.Close()
+	var all []HeldMessages
+	for rows.Next() {
+		var (
+			h     HeldMessages
+			until int64
+		)
+		if err := rows.Scan(&h.Campaign, &until, &h.Messages); err != nil {
+			return nil, fmt.Errorf("asking what the provider holds: %w", err)
+		}
+		h.Until = fromMillis(until)
+		all = append(all, h)
 	}
 	return all, rows.Err()
 }
