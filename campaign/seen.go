@@ -117,6 +117,12 @@ func (s *Seen) AddDigest(d Digest, mark int64) (first int64, isNew bool) {
 	return first, isNew
 }
 
+// Has reports whether the key was put in.
+func (s *Seen) Has(key []byte) bool {
+	d := s.Digest(key)
+	return s.shards[d.lo>>(64-seenBits)].has(d.hi, d.lo<<seenBits>>markBits)
+}
+
 // Len is the number of different keys.
 func (s *Seen) Len() int { return s.n }
 
@@ -178,6 +184,21 @@ func (t *seenShard) add(hi, low uint64) (int64, bool) {
 		}
 		t.grow() // the last homes overflow
 	}
+}
+
+// has looks for a key; low is without its mark.
+func (t *seenShard) has(hi, low uint64) bool {
+	i, _ := bits.Mul64(hi, t.home)
+	for ; i < uint64(len(t.slots)); i++ {
+		at := t.slots[i]
+		if at.hi == hi && at.low>>markBits == low {
+			return true
+		}
+		if at.hi == 0 || at.hi > hi {
+			return false
+		}
+	}
+	return false
 }
 
 // grow makes the table an eighth larger (twice while it is tiny). The order of
