@@ -190,3 +190,29 @@ func TestSelectorNeedsItsFields(t *testing.T) {
 		t.Errorf("a field that is not there is %v", err)
 	}
 }
+
+func BenchmarkTake(b *testing.B) {
+	all := numbered(1000)
+	crowd := NewCrowd("list:x", sms)
+	for i := range 100_000 {
+		crowd.Add(&campaign.Contact{Phone: fmt.Sprintf("+615%08d", i)})
+	}
+	for name, s := range map[string]campaign.Segment{
+		"where": {Where: "age >= 18"}, "exclude": {Exclude: []string{"list:x"}}, "sample": {Sample: campaign.Whole / 2, Seed: "x"}, "limit": {Limit: 5},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var crowds []*Crowd
+			if len(s.Exclude) > 0 {
+				crowds = append(crowds, crowd)
+			}
+			t, err := NewSelector(s, []string{"age"}, sms, crowds)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				t.Take(&all[i%len(all)])
+			}
+		})
+	}
+}
