@@ -301,12 +301,28 @@ type regionLines struct {
 	id      string
 	leading *automaton // what all of its numbers begin with; nil when nothing says
 	general line
-	kinds   []line
+	kinds   []kindLine
+	alike   bool // mobile phones and fixed lines have the same pattern
+}
+
+// kindLine is a line whose kind is known.
+type kindLine struct {
+	kind Kind
+	line
 }
 
 // region finds the region of a national number as the library does, and
 // reports whether the number is valid there.
 func (c *callingCode) region(national []byte) (string, bool) {
+	r, ok := c.find(national)
+	if !ok {
+		return "", false
+	}
+	return r.id, true
+}
+
+// find is region, with all that is known of it.
+func (c *callingCode) find(national []byte) (*regionLines, bool) {
 	c.once.Do(func() {
 		for _, m := range c.of {
 			r, ok := newRegionLines(m)
@@ -320,19 +336,20 @@ func (c *callingCode) region(national []byte) (string, bool) {
 		r := &c.regions[i]
 		if r.leading == nil {
 			if r.has(national) {
-				return r.id, true
+				return r, true
 			}
 			continue
 		}
 		if shortest, _ := r.leading.prefixes(national); shortest >= 0 {
-			return r.id, r.has(national)
+			return r, r.has(national)
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 func newRegionLines(m *phonenumbers.PhoneMetadata) (r regionLines, ok bool) {
 	r.id = m.GetId()
+	r.alike = m.GetSameMobileAndFixedLinePattern()
 	if l := m.GetLeadingDigits(); l != "" {
 		if r.leading = compileDigits(l); r.leading == nil {
 			return r, false
@@ -341,22 +358,24 @@ func newRegionLines(m *phonenumbers.PhoneMetadata) (r regionLines, ok bool) {
 	if r.general = newLine(m.GetGeneralDesc()); r.general.pattern == nil {
 		return r, false
 	}
-	kinds := []*phonenumbers.PhoneNumberDesc{
-		m.GetFixedLine(), m.GetTollFree(), m.GetPremiumRate(), m.GetSharedCost(), m.GetVoip(),
-		m.GetPersonalNumber(), m.GetPager(), m.GetUan(), m.GetVoicemail(),
-	}
-	if !m.GetSameMobileAndFixedLinePattern() {
-		kinds = append([]*phonenumbers.PhoneNumberDesc{m.GetMobile()}, kinds...)
-	}
-	for _, d := range kinds {
-		if d.GetNationalNumberPattern() == "" {
+	// Those that most numbers are of come first; of the others the first that
+	// matches is the library's answer.
+	for _, k := range []struct {
+		kind Kind
+		desc *phonenumbers.PhoneNumberDesc
+	}{
+		{KindMobile, m.GetMobile()}, {KindFixedLine, m.GetFixedLine()},
+		{KindPremiumRate, m.GetPremiumRate()}, {KindTollFree, m.GetTollFree()}, {KindSharedCost, m.GetSharedCost()}, {KindVoIP, m.GetVoip()},
+		{KindPersonal, m.GetPersonalNumber()}, {KindPager, m.GetPager()}, {KindUAN, m.GetUan()}, {KindVoicemail, m.GetVoicemail()},
+	} {
+		if k.desc.GetNationalNumberPattern() == "" || k.kind == KindMobile && r.alike {
 			continue
 		}
-		k := newLine(d)
-		if k.pattern == nil {
+		l := kindLine{k.kind, newLine(k.desc)}
+		if l.pattern == nil {
 			return r, false
 		}
-		r.kinds = append(r.kinds, k)
+		r.kinds = append(r.kinds, l)
 	}
 	return r, true
 }
