@@ -15,6 +15,7 @@ type rowChecker struct {
 	numbers *numbers
 	places  *countries
 	seen    *campaign.Seen // only to hash with
+	spare   []int          // further columns of phone numbers
 }
 
 func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, error) {
@@ -22,7 +23,31 @@ func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, err
 	if err != nil {
 		return nil, err
 	}
-	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen}, nil
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: sparePhones(m)}, nil
+}
+
+// sparePhones are the columns of phone numbers that were not taken for the
+// number of the contact. They stay fields of it.
+func sparePhones(m *mapping) []int {
+	var spare []int
+	for i, name := range m.columns.Names() {
+		// A second column of one name has a number behind it: phone_2.
+		if base, number, ok := cutLast(name, "_"); ok && allDigits(number) {
+			name = base
+		}
+		if s, known := spellings()[fold(name)]; known && s.role == rolePhone {
+			spare = append(spare, m.fields[i])
+		}
+	}
+	return spare
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // check turns a chunk's rows into contacts or rejects.
@@ -124,14 +149,24 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	rc.fillAddress(k, row, full)
 
 	phone := cell(row, m.at[rolePhone])
-	if phone == "" {
+	var e164, region string
+	err := errNotANumber
+	if phone != "" {
+		e164, region, err = rc.numbers.parse(phone, country)
+	}
+	for i := 0; i < len(rc.spare) && err != nil; i++ {
+		if other := cell(row, rc.spare[i]); other != "" {
+			if number, of, refused := rc.numbers.parse(other, country); refused == nil {
+				e164, region, err = number, of, nil
+			}
+		}
+	}
+	switch {
+	case err != nil && phone == "":
 		if k.Address.Complete() {
 			return nil
 		}
 		return rc.noDestination(k, understood)
-	}
-	e164, region, err := rc.numbers.parse(phone, country)
-	switch {
 	case err == nil:
 		k.Phone = e164
 		if region != "" {
