@@ -116,4 +116,5 @@ const (
 	ReasonNoDestination = "no_destination" // the contact lacks what the channel needs
 	ReasonDuplicate     = "duplicate"      // the same recipient stands earlier in the audience
 	ReasonOptedOut      = "opted_out"      // on the suppression list
+	ReasonFixedLine     = "fixed_line"     // a number that messages do not reach
 )

@@ -17,6 +17,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/document"
+	"github.com/postrider/postrider/importer"
 	"github.com/postrider/postrider/ledger"
 )
 
@@ -64,6 +65,7 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 		Emit:     func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
 		Examples: campaign.DefaultExamples,
 		OptedOut: func(k *campaign.Contact) bool { return c.Channel.IsPhone() && optedOut[k.Phone] },
+		TakesMessages: func(phone string) bool { return importer.NumberKind(phone).TakesMessages() },
 		Resolve: func(path string) (campaign.File, error) {
 			return storeFile(ctx, l, c.Channel, root, o.FileDir, path)
 		},

@@ -178,6 +178,9 @@ func (r *definitionReader) outbox(d *Definition, line int) {
 	if o.Channel != string(campaign.Letter) {
 		r.problem(line, "campaign.channel is %q: an outbox holds letters: expected letter", o.Channel)
 	}
+	if o.Dedupe == "household" {
+		r.problem(line, "dedupe: household does not go with an outbox: each of its letters is somebody's own; leave it out")
+	}
 	if len(o.Files) > 0 || o.FileColumn != "" {
 		r.problem(line, "campaign.file and campaign.file_column do not go with source.outbox: each row of a manifest names its own file: leave them out")
 	}
