@@ -62,9 +62,9 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 	}
 	w := l.Plan(c)
 	opts := campaign.PlanOptions{
-		Emit:     func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
-		Examples: campaign.DefaultExamples,
-		OptedOut: func(k *campaign.Contact) bool { return c.Channel.IsPhone() && optedOut[k.Phone] },
+		Emit:          func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
+		Examples:      campaign.DefaultExamples,
+		OptedOut:      func(k *campaign.Contact) bool { return c.Channel.IsPhone() && optedOut[k.Phone] },
 		TakesMessages: func(phone string) bool { return importer.NumberKind(phone).TakesMessages() },
 		Resolve: func(path string) (campaign.File, error) {
 			return storeFile(ctx, l, c.Channel, root, o.FileDir, path)
