@@ -198,6 +198,9 @@ func (p *Planner) judge(c *Contact) (reason string, key groupKey, err error) {
 	if content.Channel.IsPhone() && c.Phone == "" || content.Channel.IsPost() && !c.Address.Complete() {
 		return ReasonNoDestination, key, nil
 	}
+	if content.Channel.IsPost() && c.Address.Fault() != nil {
+		return ReasonBadAddress, key, nil
+	}
 	if p.o.OptedOut != nil && p.o.OptedOut(c) {
 		return ReasonOptedOut, key, nil
 	}

@@ -79,7 +79,10 @@ const (
 	CodeNotANumber     = "not_a_number"
 	CodeInvalidNumber  = "invalid_number"
 	CodeRoundedNumber  = "rounded_number" // the spreadsheet lost its last digits
-	CodeExtension      = "extension"      // a switchboard, by all appearances
+	CodeBadPostalCode  = campaign.FaultPostalCode
+	CodeAddressTooLong = campaign.FaultTooLong
+	CodeUnprintable    = campaign.FaultUnprintable
+	CodeExtension      = "extension" // a switchboard, by all appearances
 )
 
 // Reject is a row that was dropped.

@@ -162,19 +162,19 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		}
 	}
 	switch {
-	case err != nil && phone == "":
-		if k.Address.Complete() {
-			return nil
-		}
-		return rc.noDestination(k, understood)
 	case err == nil:
 		k.Phone = e164
 		if region != "" {
 			k.Country = region
 		}
-		return nil
+		if rc.forPost() && k.Address.Complete() {
+			return rc.badAddress(k)
+		}
+		return nil // whether its address is good is asked when a letter is planned
 	case k.Address.Complete():
-		return nil // a letter can still reach it
+		return rc.badAddress(k) // if it is good, a letter can reach it
+	case phone == "":
+		return rc.noDestination(k, understood)
 	case err == errNational && !understood:
 		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
 			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
@@ -217,6 +217,45 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	default:
 		a.Name = k.FirstName + " " + k.LastName
 	}
+	a.Tidy()
+}
+
+// forPost reports whether the contacts are for letters or postcards only.
+func (rc *rowChecker) forPost() bool {
+	id := rc.o.Identity
+	return id == campaign.ByPost || id == campaign.ByLetter || id == campaign.ByHousehold
+}
+
+// badAddress says why nothing can be sent to the address; nil when it can.
+func (rc *rowChecker) badAddress(k *campaign.Contact) *Reject {
+	fault := k.Address.Fault()
+	if fault == nil {
+		return nil
+	}
+	value, _ := k.Field(fault.Field)
+	return &Reject{Line: k.Line, Column: rc.titleOf(fault.Field), Code: fault.Code, Reason: "the " + fieldWords(fault.Field) + " " + fault.Text, Value: mask(value)}
+}
+
+// fieldWords is a field in words: postal code.
+func fieldWords(field string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(field, "address_"), "_", " ")
+}
+
+// titleOf is the header of the column that a part of the address stands in;
+// empty when that is not one.
+func (rc *rowChecker) titleOf(field string) string {
+	r, known := map[string]role{
+		"address_line_1": roleLine1, "address_line_2": roleLine2, "address_city": roleCity, "address_state": roleState, "address_postal_code": rolePostalCode,
+	}[field]
+	switch {
+	case !known && rc.mapping.at[roleAddressName] >= 0:
+		r = roleAddressName
+	case !known:
+		r = roleFullName
+	case r == roleLine2 && rc.mapping.at[r] < 0:
+		r = roleLine1 // whose cell had several lines
+	}
+	return rc.mapping.title[r]
 }
 
 // noDestination says what is missing of an address.
