@@ -35,11 +35,11 @@ func (a *Address) Fault() *AddressFault {
 		{"address_city", a.City}, {"address_state", a.State}, {"address_postal_code", a.PostalCode},
 	} {
 		if bad := unprintable(f.value); bad != 0 {
-			what := fmt.Sprintf("holds %U, which cannot be printed", bad)
+			what := fmt.Sprintf("holds %U, which cannot be printed: leave out emoji, and what is neither letter, digit nor punctuation", bad)
 			if bad == utf8.RuneError {
-				what = "holds �: a character was lost when the file was written, so save it as CSV UTF-8 anew"
+				what = "holds � for a character that was lost when the file was written: export it anew, as CSV UTF-8"
 			}
-			return &AddressFault{FaultUnprintable, f.name, what + ": leave out emoji, and what is neither letter, digit nor punctuation"}
+			return &AddressFault{FaultUnprintable, f.name, what}
 		}
 		if len(f.value) > MaxAddressLine && utf8.RuneCountInString(f.value) > MaxAddressLine {
 			return &AddressFault{FaultTooLong, f.name, fmt.Sprintf(
@@ -49,7 +49,7 @@ func (a *Address) Fault() *AddressFault {
 	// One that lacks its zeros is wrong too; Tidy mends it.
 	if written, ok := PostalCode(a.PostalCode, a.Country); !ok || len(written) > len(a.PostalCode) {
 		return &AddressFault{FaultPostalCode, "address_postal_code", fmt.Sprintf(
-			"is no postal code of %s%s: check it, and the country", a.Country, likeThis(a.Country))}
+			"does not fit %s%s: check both", a.Country, likeThis(a.Country))}
 	}
 	return nil
 }
@@ -63,16 +63,16 @@ func likeThis(country string) string {
 	form, _, _ := strings.Cut(p.forms, "|")
 	switch country {
 	case "GB", "JE", "GG", "IM":
-		return ", such as SW1A 1AA"
+		return ", whose codes are like SW1A 1AA"
 	case "CA":
-		return ", such as K1A 0B1"
+		return ", whose codes are like K1A 0B1"
 	case "NL":
-		return ", such as 1012 AB"
+		return ", whose codes are like 1012 AB"
 	case "IE":
-		return ", such as D02 X285"
+		return ", whose codes are like D02 X285"
 	}
 	if onlyDigits(form) {
-		return fmt.Sprintf(", which have %d digits", len(form))
+		return fmt.Sprintf(", whose codes have %d digits", len(form))
 	}
 	return ""
 }

@@ -113,9 +113,9 @@ func TestWhatIsWrongWithAnAddressIsSaidWithoutIt(t *testing.T) {
 		"a heart":              {func(a *Address) { a.City = "P❤rth" }, FaultUnprintable, "address_city", "U+2764"},
 		"a control character":  {func(a *Address) { a.Line2 = "a\x07" }, FaultUnprintable, "address_line_2", "U+0007"},
 		"a lost character":     {func(a *Address) { a.City = "Z�rich" }, FaultUnprintable, "address_city", "UTF-8"},
-		"a wrong code":         {func(a *Address) { a.PostalCode = "12" }, FaultPostalCode, "address_postal_code", "postal code of AU, which have 4 digits"},
-		"a zero lost":          {func(a *Address) { a.PostalCode = "800" }, FaultPostalCode, "address_postal_code", "postal code of AU"},
-		"a code elsewhere":     {func(a *Address) { a.Country = "GB" }, FaultPostalCode, "address_postal_code", "such as SW1A 1AA"},
+		"a wrong code":         {func(a *Address) { a.PostalCode = "12" }, FaultPostalCode, "address_postal_code", "does not fit AU, whose codes have 4 digits"},
+		"a zero lost":          {func(a *Address) { a.PostalCode = "800" }, FaultPostalCode, "address_postal_code", "does not fit AU"},
+		"a code elsewhere":     {func(a *Address) { a.Country = "GB" }, FaultPostalCode, "address_postal_code", "like SW1A 1AA"},
 		"small letters":        {func(a *Address) { a.Country, a.PostalCode = "GB", "sw1a 1aa" }, "", "", ""},
 	} {
 		a := base

@@ -233,12 +233,16 @@ func (rc *rowChecker) badAddress(k *campaign.Contact) *Reject {
 		return nil
 	}
 	value, _ := k.Field(fault.Field)
-	return &Reject{Line: k.Line, Column: rc.titleOf(fault.Field), Code: fault.Code, Reason: "the " + fieldWords(fault.Field) + " " + fault.Text, Value: mask(value)}
+	return &Reject{Line: k.Line, Column: rc.titleOf(fault.Field), Code: fault.Code, Reason: fieldWords(fault.Field) + " " + fault.Text, Value: mask(value)}
 }
 
-// fieldWords is a field in words: postal code.
+// fieldWords is a part of an address in words: the postal code, line 1.
 func fieldWords(field string) string {
-	return strings.ReplaceAll(strings.TrimPrefix(field, "address_"), "_", " ")
+	words := strings.ReplaceAll(strings.TrimPrefix(field, "address_"), "_", " ")
+	if strings.HasPrefix(words, "line") {
+		return words
+	}
+	return "the " + words
 }
 
 // titleOf is the header of the column that a part of the address stands in;
@@ -267,6 +271,8 @@ func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool)
 	case !countryUnderstood:
 		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry,
 			Reason: reason + ", since the country is not understood: write its code of two letters, such as AU"}
+	case k.Address.City == "" && k.Address.PostalCode == "" && strings.Contains(k.Address.Line1, ","):
+		reason += ": an address in one cell is not taken apart, so give street, city and postal code a column each"
 	default:
 		reason += " (" + strings.Join(k.Address.Missing(), ", ") + " missing): fill in what is missing"
 	}

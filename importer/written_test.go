@@ -187,6 +187,9 @@ func dressed(text string, r *rand.Rand) string {
 	if endsLikeFraction(plainCharacters(b.String())) {
 		return text // 80.000.00 is such a one
 	}
+	if _, doubt := numbersIn(plainCharacters(b.String())); doubt == little {
+		return text // 0301234/0301235: what a number begins with stands behind the slash
+	}
 	return b.String()
 }
 
