@@ -34,6 +34,7 @@ type numberFormat struct {
 	general bool   // a number as it is
 	zeros   int    // the code is so many zeros, and nothing else
 	isDate  bool
+	date    dateFormat // when it is one that has only numbers in it
 	percent bool
 }
 
@@ -90,7 +91,9 @@ func newNumberFormat(code string) *numberFormat {
 	}
 	bare := bareCode(f.code)
 	f.percent = strings.Contains(bare, "%")
-	f.isDate = strings.ContainsAny(bare, "ymdhs")
+	if f.isDate = strings.ContainsAny(bare, "ymdhs"); f.isDate {
+		f.date = parseDateFormat(f.code)
+	}
 	return f
 }
 
@@ -149,6 +152,11 @@ func (n *numberFormats) append(dst []byte, style int, raw []byte) []byte {
 	}
 	if f.general {
 		return append(dst, plainNumber(v)...)
+	}
+	if f.date != nil {
+		if out, ok := f.date.append(dst, v, n.date); ok {
+			return out
+		}
 	}
 	key := shown{f, v}
 	text, ok := n.memory[key]
