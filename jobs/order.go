@@ -21,9 +21,10 @@ import (
 // the files are the names of the flags.
 type Order struct {
 	Channel string
-	To      string // FILE or list:NAME
+	To      string // FILE, list:NAME, or Stdin
 	Name    string // of the campaign; empty: made from channel and id
 	Country string // of numbers written without one; empty: the configured one
+	Reading FileReading
 
 	From             string
 	Body             string
@@ -53,9 +54,10 @@ type Order struct {
 func (o *Order) AddFlags(f *pflag.FlagSet) {
 	o.flags = f
 	f.StringVar(&o.Channel, "channel", "", "sms, mms, letter or postcard")
-	f.StringVar(&o.To, "to", "", "CSV file, or list:NAME")
+	f.StringVar(&o.To, "to", "", "file (CSV, xlsx, or one of them in gz or zip), - for standard input, or list:NAME")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: made from channel and id)")
 	f.StringVar(&o.Country, "country", "", "country of numbers written without one, such as AU")
+	o.Reading.AddFlags(f)
 	f.StringVar(&o.From, "from", "", "sender: up to 11 letters and digits, or a number (sms, mms)")
 	f.StringVar(&o.Body, "body", "", "the text, with {{field}} or {{field|default}} (sms, mms)")
 	f.StringVar(&o.Subject, "subject", "", "subject (mms)")
@@ -226,6 +228,9 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	}
 	if o.To == "" {
 		return nil, o.errorf("to", " is missing: a CSV file, or list:NAME")
+	}
+	if err := o.checkReading(); err != nil {
+		return nil, err
 	}
 	if err := o.refuseForeign(t.channel); err != nil {
 		return nil, err
