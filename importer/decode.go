@@ -97,15 +97,21 @@ func byteOrderMark(head []byte) (length int, name string) {
 
 // utf16Without recognises UTF-16 that has no mark by its NULs: what separates
 // cells and lines is ASCII, and so is much of a header, so that every second
-// byte is often NUL, and the other one never. Empty: it is something else.
+// byte is often NUL, and the other one never; and what stands beside a NUL is
+// text. Empty: it is something else.
 func utf16Without(head []byte) string {
 	var nul [2]int
 	for i, c := range head {
-		if c == 0 {
-			nul[i&1]++
+		if c != 0 {
+			continue
+		}
+		nul[i&1]++
+		beside := i ^ 1
+		if beside < len(head) && head[beside] < ' ' && head[beside] != '\t' && head[beside] != '\n' && head[beside] != '\r' {
+			return ""
 		}
 	}
-	few := max(1, len(head)/2/5) // a fifth of the characters
+	few := max(2, len(head)/2/5) // a fifth of the characters
 	switch {
 	case nul[0] == 0 && nul[1] >= few:
 		return encodingUTF16LE
