@@ -72,11 +72,11 @@ func decode(head []byte, rest io.Reader, u understanding) (*decoded, error) {
 		r := transform.NewReader(all(), unicode.UTF16(order, unicode.IgnoreBOM).NewDecoder())
 		return &decoded{r, func() string { return name }}, nil
 	}
-	d := &guessing{r: all(), single: charmap.Windows1252, singleName: encodingWindows1252, marked: markOf != ""}
+	d := &guessing{r: all(), single: singleByteOf(charmap.Windows1252), singleName: encodingWindows1252, marked: markOf != ""}
 	if bytes.IndexByte(head, '\r') >= 0 && bytes.IndexByte(head, '\n') < 0 {
 		// Excel for Mac's "CSV (Macintosh)" ends lines with CR alone, and nothing
 		// else does these days.
-		d.single, d.singleName = charmap.Macintosh, encodingMacintosh
+		d.single, d.singleName = singleByteOf(charmap.Macintosh), encodingMacintosh
 	}
 	return &decoded{d, d.encoding}, nil
 }
@@ -146,6 +146,8 @@ func decodeAs(label, markOf string, r io.Reader) (*decoded, error) {
 	t := &told{name: name}
 	if name == encodingUTF8 {
 		t.r = &guessing{r: r, marked: true} // x/text would mend what is broken
+	} else if name == encodingWindows1252 {
+		t.r = transform.NewReader(r, singleByteOf(charmap.Windows1252))
 	} else {
 		t.r = transform.NewReader(r, e.NewDecoder())
 	}
@@ -188,6 +190,39 @@ func (t *told) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// singleByte decodes an encoding of one byte a character. Bytes that it does
+// not define are control characters, as the WHATWG has them for Windows-1252;
+// in x/text they are errors.
+type singleByte struct {
+	transform.NopResetter
+	utf8 [256]string
+}
+
+func singleByteOf(m *charmap.Charmap) *singleByte {
+	s := &singleByte{}
+	for i := range s.utf8 {
+		r := m.DecodeByte(byte(i))
+		if r == utf8.RuneError {
+			r = rune(i)
+		}
+		s.utf8[i] = string(r)
+	}
+	return s
+}
+
+// Transform implements transform.Transformer.
+func (s *singleByte) Transform(dst, src []byte, _ bool) (nDst, nSrc int, err error) {
+	for nSrc < len(src) {
+		c := s.utf8[src[nSrc]]
+		if len(dst)-nDst < len(c) {
+			return nDst, nSrc, transform.ErrShortDst
+		}
+		nDst += copy(dst[nDst:], c)
+		nSrc++
+	}
+	return nDst, nSrc, nil
+}
+
 // guessing reads text as UTF-8 for as long as it is, which pure ASCII is too.
 // Where it is not for the first time, and nothing before was UTF-8 beyond
 // ASCII, the text is in an encoding of one byte a character from there on:
@@ -195,8 +230,8 @@ func (t *told) Read(p []byte) (int, error) {
 // thousands that people write in Windows-1252 is valid UTF-8.)
 type guessing struct {
 	r          io.Reader
-	marked     bool              // with a mark it is UTF-8, or broken
-	single     encoding.Encoding // of one byte a character
+	marked     bool // with a mark it is UTF-8, or broken
+	single     *singleByte
 	singleName string
 
 	beyond  bool      // UTF-8 beyond ASCII was seen
@@ -266,7 +301,7 @@ func (g *guessing) fill(p []byte) int {
 		if err != nil {
 			after = failing{err}
 		}
-		g.other = transform.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(rest)), after), g.single.NewDecoder())
+		g.other = transform.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(rest)), after), g.single)
 	}
 	return good
 }

@@ -138,7 +138,7 @@ func (n *numberFormats) append(dst []byte, style int, raw []byte) []byte {
 	}
 	digits := onlyDigits(raw)
 	switch {
-	case digits && len(raw) <= 15 && f.general && (raw[0] != '0' || len(raw) == 1):
+	case digits && f.general && (raw[0] != '0' || len(raw) == 1):
 		return append(dst, raw...)
 	case digits && len(raw) <= 15 && f.zeros > 0 && (raw[0] != '0' || len(raw) == 1):
 		for range f.zeros - len(raw) {

@@ -33,6 +33,7 @@ type workbook struct {
 	strings  string
 
 	tempDir string
+	keep    int            // bytes of shared strings in memory
 	shared  *sharedStrings // once a cell refers to them
 	formats *numberFormats
 }
@@ -135,7 +136,7 @@ type relationships struct {
 }
 
 func readWorkbook(a *archive, tempDir string) (*workbook, error) {
-	wb := &workbook{archive: a, tempDir: tempDir}
+	wb := &workbook{archive: a, tempDir: tempDir, keep: stringsInMemory}
 	main := "xl/workbook.xml"
 	var root relationships
 	if err := wb.parse("_rels/.rels", &root, false); err != nil {
@@ -375,7 +376,7 @@ func (wb *workbook) readStrings(s *sharedStrings) (err error) {
 			if total += uint64(len(text)); total > mostStrings {
 				return problem("the workbook has more text than is read: save it as CSV UTF-8")
 			}
-			if s.rest == nil && len(spill) == 0 && len(s.head)+len(text) <= stringsInMemory {
+			if s.rest == nil && len(spill) == 0 && len(s.head)+len(text) <= wb.keep {
 				s.head = append(s.head, text...)
 			} else if spill = append(spill, text...); len(spill) >= 1<<20 {
 				if err := flush(); err != nil {
