@@ -134,6 +134,13 @@ func findEncoding(label string) (encoding.Encoding, string, error) {
 	return e, name, nil
 }
 
+// CheckEncoding says what is wrong with the name of an encoding, before any file
+// is read; nil when it can be Options.Encoding.
+func CheckEncoding(label string) error {
+	_, _, err := findEncoding(label)
+	return err
+}
+
 // decodeAs reads text in the encoding that somebody said it has.
 func decodeAs(label, markOf string, r io.Reader) (*decoded, error) {
 	e, name, err := findEncoding(label)

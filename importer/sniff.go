@@ -104,6 +104,13 @@ func parseDelimiter(s string) (rune, error) {
 	return 0, problemf("there is no delimiter %q: give one of ',' ';' '|' and tab", s)
 }
 
+// CheckDelimiter says what is wrong with a delimiter, before any file is read;
+// nil when it can be Options.Delimiter.
+func CheckDelimiter(s string) error {
+	_, err := parseDelimiter(s)
+	return err
+}
+
 // separatorLine is the line sep=; with which a file tells Excel what separates
 // its cells: what it names, and how many bytes it takes with its end; 0 when
 // there is none.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/importer"
 )
 
 // FileReading is how an audience's file is to be read, where somebody knows
@@ -39,6 +40,22 @@ func (f FileReading) given() string {
 		}
 	}
 	return ""
+}
+
+// Check finds the flag whose value cannot be right for any file, and says what
+// is wrong with it, in words that follow its name.
+func (f FileReading) Check() (flag string, err error) {
+	if f.Delimiter != "" {
+		if err := importer.CheckDelimiter(f.Delimiter); err != nil {
+			return "delimiter", err
+		}
+	}
+	if f.Encoding != "" {
+		if err := importer.CheckEncoding(f.Encoding); err != nil {
+			return "encoding", err
+		}
+	}
+	return "", nil
 }
 
 // Stdin is how a file is named that is standard input.
@@ -102,6 +119,9 @@ func (o *Order) FromStdin() bool { return o.To == Stdin }
 func (o *Order) checkReading() error {
 	if flag := o.Reading.given(); flag != "" && strings.HasPrefix(o.To, "list:") {
 		return o.errorf(flag, " means nothing with a stored list: it was read when it was imported")
+	}
+	if flag, err := o.Reading.Check(); err != nil {
+		return o.errorf(flag, ": %w", err)
 	}
 	if o.FromStdin() && o.file != "" {
 		return o.errorf("to", ": - is standard input, which only the command line has: name a file, or list:NAME")

@@ -112,6 +112,9 @@ func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.F
 	if err := checkListName(name); err != nil {
 		return err
 	}
+	if flag, err := reading.Check(); err != nil {
+		return usagef("--%s: %w", flag, err)
+	}
 	l, err := m.openLedger(ctx)
 	if err != nil {
 		return err
