@@ -61,7 +61,7 @@ func (rc *rowChecker) check(c *chunk) {
 		row, line := c.cells[start:end], c.lines[i]
 		start = end
 		if !isText(row) {
-			c.err = &FileError{Name: rc.o.Name, Line: line, Problem: notUTF8}
+			c.err = &FileError{Name: rc.o.Name, Line: line, Problem: notText}
 			return
 		}
 		c.contacts = append(c.contacts, campaign.Contact{Line: line})
@@ -106,7 +106,7 @@ func (rc *rowChecker) ownFile(k *campaign.Contact) string {
 	return ""
 }
 
-const notUTF8 = "the text is not UTF-8 (perhaps Windows-1252 or Latin-1): save the file as CSV UTF-8"
+const notText = "there is a NUL byte on the line, as there is in no text: the file is damaged, or binary; save the list again as CSV UTF-8"
 
 // isText reports whether the cells hold text that a database takes.
 func isText(row []string) bool {

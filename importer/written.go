@@ -16,7 +16,7 @@ func (n *numbers) read(text, country string) (e164, region string, _ *numberErro
 	if strings.Contains(text, ";phone-context=") { // RFC 3966: the library's
 		return parseWithLibrary(text, country)
 	}
-	if _, changed, err := cellNumber(text); !changed && err == nil {
+	if _, changed, err := numberInCell(text); !changed && err == nil {
 		if parts, doubt := numbersIn(text); len(parts) > 1 && (doubt == none || n.several(text, country, parts, doubt)) {
 			return n.best(parts, country)
 		}
@@ -47,7 +47,7 @@ func (n *numbers) best(parts []string, country string) (e164, region string, _ *
 
 // one reads a text that holds one number.
 func (n *numbers) one(text, country string) (e164, region string, _ *numberError) {
-	text, changed, err := cellNumber(text)
+	text, changed, err := numberInCell(text)
 	if err != nil {
 		return "", "", err
 	}
@@ -153,11 +153,11 @@ func unwrap(text string) string {
 // called on: those of Tokelau, Niue and Tristan da Cunha.
 const fewestInCell = 4
 
-// cellNumber undoes what a spreadsheet does to a cell that it takes for a
+// numberInCell undoes what a spreadsheet does to a cell that it takes for a
 // number: 6.1412345671E+10, 412345675.0 or 61,412,345,671; also with a comma for
 // the point. The library would read the zero behind the point as a digit of the
 // number. It is errRounded when digits were lost.
-func cellNumber(text string) (plain string, changed bool, _ *numberError) {
+func numberInCell(text string) (plain string, changed bool, _ *numberError) {
 	if plain, ok, err := scientific(text); ok || err != nil {
 		return plain, true, err
 	}

@@ -21,9 +21,10 @@ import (
 // the files are the names of the flags.
 type Order struct {
 	Channel string
-	To      string // FILE or list:NAME
+	To      string // FILE, list:NAME, or Stdin
 	Name    string // of the campaign; empty: made from channel and id
 	Country string // of numbers written without one; empty: the configured one
+	Reading FileReading
 
 	// Which contacts of To; see Segment.
 	Where      string
@@ -62,7 +63,7 @@ type Order struct {
 func (o *Order) AddFlags(f *pflag.FlagSet) {
 	o.flags = f
 	f.StringVar(&o.Channel, "channel", "", "sms, mms, letter or postcard")
-	f.StringVar(&o.To, "to", "", "CSV file, or list:NAME")
+	f.StringVar(&o.To, "to", "", "file (CSV, xlsx, or one of them in gz or zip), - for standard input, or list:NAME")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: made from channel and id)")
 	f.StringVar(&o.Country, "country", "", "country of numbers written without one, such as AU")
 	f.StringVar(&o.Where, "where", "", `only contacts who meet this condition, such as 'city = "Perth" and age >= 18'`)
@@ -70,6 +71,7 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Sample, "sample", "", "of those only a random part, such as 1%, the same part each time")
 	f.StringVar(&o.SampleSeed, "sample-seed", "", "with --sample: any text; another text takes another part (default: made from name and message)")
 	f.IntVar(&o.Limit, "limit", 0, "of those at most so many, the first in the order of the list")
+	o.Reading.AddFlags(f)
 	f.StringVar(&o.From, "from", "", "sender: up to 11 letters and digits, or a number (sms, mms)")
 	f.StringVar(&o.Body, "body", "", "the text, with {{field}} or {{field|default}} (sms, mms)")
 	f.StringVar(&o.Subject, "subject", "", "subject (mms)")
@@ -243,6 +245,9 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	}
 	if o.To == "" {
 		return nil, o.errorf("to", " is missing: a CSV file, or list:NAME")
+	}
+	if err := o.checkReading(); err != nil {
+		return nil, err
 	}
 	if err := o.refuseForeign(t.channel); err != nil {
 		return nil, err

@@ -162,8 +162,13 @@ func (r *definitionReader) read(text []byte) *Definition {
 			}[name])
 		}
 	}
-	if v := line["campaign"]; r.isNew && v != 0 && d.Source.Kind == SourceOutbox && d.Campaign != "" {
-		r.outbox(d, v)
+	if v := line["campaign"]; r.isNew && v != 0 && d.Campaign != "" {
+		if d.Source.Kind == SourceOutbox {
+			r.outbox(d, v)
+		}
+		if o, err := d.Order(); err == nil && d.Source.Kind != SourceFile && o.Reading != (jobs.FileReading{}) {
+			r.problem(v, "campaign.delimiter, encoding, sheet and member say how the file of source.file is read: leave them out with source.%s", d.Source.Kind)
+		}
 	}
 	return d
 }

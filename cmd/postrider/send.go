@@ -82,6 +82,8 @@ func (m *Main) check(r *sendRequest, p *jobs.Preparer) error {
 		return usagef("--test-to sends something and --dry-run sends nothing: choose one")
 	case r.testRow < 1:
 		return usagef("--test-row counts from 1")
+	case r.FromStdin() && !r.yes && !r.dryRun:
+		return usagef("with --to - the audience comes from standard input, where nobody can then answer: look at it with --dry-run, and add --yes to send")
 	case !r.yes && !r.dryRun && !m.atTerminal():
 		return usagef("there is no terminal to ask for a yes: add --yes once you have seen --dry-run, nothing was sent")
 	}
@@ -111,7 +113,7 @@ func (r *sendRequest) refuseWithTest(row bool) error {
 // preparer makes campaigns of what the user asks for.
 func (m *Main) preparer(l *ledger.Ledger, p *jobs.Provider) *jobs.Preparer {
 	return &jobs.Preparer{
-		Ledger: l, Provider: p, Log: m.log(), Actor: m.who(), Dir: m.Dir, RejectsDir: m.path("."), Country: m.cfg.Country,
+		Ledger: l, Provider: p, Log: m.log(), Actor: m.who(), Dir: m.Dir, RejectsDir: m.path("."), Country: m.cfg.Country, Stdin: m.Stdin,
 		Meter: func(what, unit string) jobs.Meter { return m.newMeter(what, unit) },
 		Waits: func() {
 			fmt.Fprintln(m.Stderr, "postrider: the same campaign is being prepared, or its preparation was interrupted: waiting up to 30 s to see which")
