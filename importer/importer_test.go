@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,7 +70,21 @@ func (i imported) golden(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	put("summary", i.Summary)
+	sum := i.Summary
+	sum.Columns = nil
+	put("summary", sum)
+	for _, c := range i.Summary.Columns {
+		kept := c.Field
+		switch {
+		case c.Meaning != "":
+			kept = c.Meaning
+		case kept == "":
+			kept = "not read"
+		default:
+			kept = "{{" + kept + "}}"
+		}
+		fmt.Fprintf(&b, "column  %d %q: %s\n", c.Number, c.Header, kept)
+	}
 	for _, c := range i.Contacts {
 		values := map[string]any{"line": c.Line}
 		for _, name := range []string{"phone", "email", "first_name", "last_name", "country", "reference", "address_name", "address_line_1",

@@ -33,7 +33,7 @@ func (i imported) broken() string {
 	if len(i.Contacts) != s.Imported || len(i.Rejects) != s.Rows-s.Imported {
 		return fmt.Sprintf("%d contacts and %d rejects for %+v", len(i.Contacts), len(i.Rejects), s)
 	}
-	line := 1
+	line := s.File.HeaderLine
 	for _, c := range i.Contacts {
 		if c.Line <= line {
 			return fmt.Sprintf("line %d comes after line %d", c.Line, line)
@@ -50,7 +50,7 @@ func (i imported) broken() string {
 		}
 	}
 	for _, r := range i.Rejects {
-		if r.Line < 2 || r.Code == "" || r.Reason == "" || r.First >= r.Line {
+		if r.Line < 1 || r.Code == "" || r.Reason == "" || r.Advice == "" || r.First >= r.Line {
 			return fmt.Sprintf("a reject that says nothing: %+v", r)
 		}
 	}
@@ -146,7 +146,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add("Mobile,Phone,Number,to,address,zip,A,a,a_2,a 2")
 	f.Fuzz(func(t *testing.T, line string) {
 		header := strings.Split(line, ",")
-		m, err := mapHeader("people.csv", 1, header)
+		m, err := mapHeader("people.csv", 1, header, nil)
 		if err != nil {
 			var fe *FileError
 			if !errors.As(err, &fe) || fe.Problem == "" {

@@ -104,8 +104,12 @@ func cell(row []string, column int) string {
 func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	m := rc.mapping
 	if len(row) > m.width && !blank(row[m.width:]) {
+		than := "the header"
+		if m.line == 0 {
+			than = "no row at the beginning of the file more than"
+		}
 		return &Reject{Line: k.Line, Code: CodeTooManyCells, Reason: fmt.Sprintf(
-			"the row has %d cells and the header %d: put quotes around a cell that holds the character between cells", len(row), m.width)}
+			"the row has %d cells and %s %d: put quotes around a cell that holds the character between cells", len(row), than, m.width)}
 	}
 	k.Email = cell(row, m.at[roleEmail])
 	k.FirstName = cell(row, m.at[roleFirstName])
@@ -113,7 +117,7 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	k.Reference = cell(row, m.at[roleReference])
 	full := cell(row, m.at[roleFullName])
 	if full != "" && k.FirstName == "" && k.LastName == "" {
-		k.FirstName, k.LastName = splitName(full)
+		k.FirstName, k.LastName = splitName(full, m.lastFirst)
 	}
 	country, understood := rc.o.Country, true
 	if text := cell(row, m.at[roleCountry]); text != "" {
@@ -144,15 +148,16 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
 			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
 	}
-	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
+	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
 }
 
 // splitName takes the first word of a full name for the first name, unless a
-// comma after it says that it is the last.
-func splitName(full string) (first, last string) {
+// comma after it, or the column, says that it is the last.
+func splitName(full string, lastFirst bool) (first, last string) {
+	full = strings.ReplaceAll(full, "\u3000", " ") // the space of Chinese and Japanese
 	first, last, _ = strings.Cut(full, " ")
 	last = strings.TrimSpace(last)
-	if surname, ok := strings.CutSuffix(first, ","); ok {
+	if surname, ok := strings.CutSuffix(first, ","); ok || lastFirst && last != "" {
 		first, last = last, surname
 	}
 	return first, last
@@ -164,6 +169,13 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	m, a := rc.mapping, &k.Address
 	a.Name = cell(row, m.at[roleAddressName])
 	a.Line1 = cell(row, m.at[roleLine1])
+	if number := cell(row, m.at[roleHouseNumber]); number != "" && a.Line1 != "" {
+		if m.numberFirst {
+			a.Line1 = number + " " + a.Line1
+		} else {
+			a.Line1 += " " + number
+		}
+	}
 	a.Line2 = cell(row, m.at[roleLine2])
 	a.City = cell(row, m.at[roleCity])
 	a.State = cell(row, m.at[roleState])
