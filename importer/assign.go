@@ -23,6 +23,12 @@ type assignment struct {
 // dropColumn stands for the column of an entry of Options.Map that is not read.
 const dropColumn = "-"
 
+// CheckMap finds what can be found wrong with an Options.Map without a file.
+func CheckMap(m map[string]string) error {
+	_, err := readAssignments(m)
+	return err
+}
+
 // readAssignments understands Options.Map, in the order of its names.
 func readAssignments(m map[string]string) ([]assignment, error) {
 	words, err := newLexicon()
@@ -35,9 +41,9 @@ func readAssignments(m map[string]string) ([]assignment, error) {
 		a := assignment{name: name, role: -1, column: strings.TrimSpace(m[name])}
 		switch {
 		case fold(name) == "":
-			return nil, campaign.Errorf(campaign.CodeInvalid, "--map: %q is no name: say what a column is, such as --map phone=Handy", name+"="+m[name])
+			return nil, campaign.Errorf(campaign.CodeInvalid, "%q has no name: say what the column is, such as phone=Handy", name+"="+m[name])
 		case a.column == "":
-			return nil, campaign.Errorf(campaign.CodeInvalid, "--map %s: no column is named: say which one, such as --map %s=Handy or --map %s=#3", name, name, name)
+			return nil, campaign.Errorf(campaign.CodeInvalid, "%s names no column: say which one, such as %s=Handy or %s=#3", name, name, name)
 		case a.column == dropColumn:
 			a.drop = true
 			all = append(all, a)
@@ -45,7 +51,7 @@ func readAssignments(m map[string]string) ([]assignment, error) {
 		}
 		a.role, a.field = targetOf(words, name)
 		if first, twice := byTarget[a.target()]; twice {
-			return nil, campaign.Errorf(campaign.CodeInvalid, "--map: %s and %s are the same: keep one of them", first, name)
+			return nil, campaign.Errorf(campaign.CodeInvalid, "%s and %s are the same: keep one of them", first, name)
 		}
 		byTarget[a.target()] = name
 		all = append(all, a)

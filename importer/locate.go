@@ -41,8 +41,8 @@ func ParseHeaderMode(s string) (HeaderMode, error) {
 const (
 	headerWithin = 10        // rows in which the header is looked for
 	titleCells   = 2         // cells that a row above it has at most
-	sampleRows   = 50        // rows
-	sampleBytes  = 256 << 10 // and bytes of them
+	guessRows   = 50        // rows
+	guessBytes  = 256 << 10 // and bytes of them
 )
 
 // firstRow is a row that was read ahead.
@@ -62,7 +62,7 @@ type ahead struct {
 // peek returns the row that comes i rows later.
 func (im *run) peek(i int) (firstRow, bool) {
 	for a := &im.ahead; len(a.rows) <= i; {
-		if a.ended != nil || a.bytes > sampleBytes {
+		if a.ended != nil || a.bytes > guessBytes {
 			return firstRow{}, false
 		}
 		cells, line, err := im.reader.read()
@@ -175,7 +175,7 @@ func (im *run) checkHead(row firstRow) error {
 // withoutHeader finds out from the first rows what the columns hold.
 func (im *run) withoutHeader(assigned []assignment) error {
 	rows, width := [][]string(nil), 0
-	for i := range sampleRows {
+	for i := range guessRows {
 		row, ok := im.peek(i)
 		if !ok {
 			break

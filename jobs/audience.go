@@ -23,6 +23,9 @@ type ImportRequest struct {
 	Identity campaign.Identity
 	// FileColumn is the column with each recipient's own file; may be empty.
 	FileColumn string
+	Map        map[string]string // what columns are; see importer.Options
+	Header     importer.HeaderMode
+	ShowValues bool // in the report of dropped rows
 }
 
 // Audience is a list, and what its import came to when it was a file.
@@ -34,22 +37,12 @@ type Audience struct {
 
 // Import reads a file into a list, whole or not at all.
 func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, error) {
-	file, err := os.Open(p.path(r.File))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, campaign.Errorf(campaign.CodeNotFound, "%s: there is no such file (in %s); a stored list is named list:NAME", r.File, filepath.Dir(p.path(r.File)))
-	case err != nil:
-		return nil, campaign.Errorf(campaign.CodeInvalid, "%s cannot be opened: %v", r.File, err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
+	file, size, err := p.openFile(r.File)
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		return nil, campaign.Errorf(campaign.CodeInvalid, "%s is a folder: name a CSV file", r.File)
-	}
-	optedOut, err := p.Ledger.OptedOut(ctx)
+	defer file.Close()
+	options, err := p.importOptions(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -59,12 +52,9 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	}
 	rejects := &rejectsFile{path: p.rejectsPath(r.File)}
 	bar := p.meter("importing "+filepath.Base(r.File), "rows")
-	sum, err := importer.Import(ctx, file, w, importer.Options{
-		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
-		OptedOut: func(phone string) bool { return optedOut[phone] },
-		Reject:   rejects.write,
-		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, info.Size())) },
-	})
+	options.Reject = rejects.write
+	options.Progress = func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) }
+	sum, err := importer.Import(ctx, file, w, options)
 	bar.End()
 	if err = errors.Join(err, rejects.close()); err != nil {
 		// The caller's context may have ended; the half list goes all the same.
@@ -85,6 +75,35 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 		return nil, err
 	}
 	return &Audience{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
+}
+
+// openFile opens a file of contacts, and says how many bytes it has.
+func (p *Preparer) openFile(name string) (*os.File, int64, error) {
+	file, err := os.Open(p.path(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, 0, campaign.Errorf(campaign.CodeNotFound, "%s: there is no such file (in %s); a stored list is named list:NAME", name, filepath.Dir(p.path(name)))
+	case err != nil:
+		return nil, 0, campaign.Errorf(campaign.CodeInvalid, "%s cannot be opened: %v", name, err)
+	}
+	info, err := file.Stat()
+	if err == nil && info.IsDir() {
+		err = campaign.Errorf(campaign.CodeInvalid, "%s is a folder: name a CSV file", name)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+// importOptions is how a file is read, for an import and for its preview.
+func (p *Preparer) importOptions(ctx context.Context, r ImportRequest) (importer.Options, error) {
+	optedOut, err := p.Ledger.OptedOut(ctx)
+	return importer.Options{
+		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
+		Map: r.Map, Header: r.Header, ShowValues: r.ShowValues,
+		OptedOut: func(phone string) bool { return optedOut[phone] },
+	}, err
 }
 
 // estimate is how many rows the file will have had, by the bytes read so far.
