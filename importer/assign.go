@@ -3,6 +3,7 @@ package importer
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +109,23 @@ func (m *mapping) assign(header []string, all []assignment, means []spelling, kn
 		}
 	}
 	return ""
+}
+
+var byNumber = regexp.MustCompile(`^(#|column_)?[0-9]+$`)
+
+// allByNumber reports whether every column is named by its number, as it must
+// be in a file without a header.
+func allByNumber(all []assignment) bool {
+	for _, a := range all {
+		name := a.column
+		if a.drop {
+			name = a.name
+		}
+		if !byNumber.MatchString(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // find is the column that an assignment means.

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -29,6 +30,7 @@ type mapping struct {
 	columns   *campaign.Columns // and their names, under which templates find them
 	fieldName []string          // of every column: of the further ones that name, of the assigned ones the name they got
 	dropped   []bool            // columns that are not read
+	spare     []int             // further columns that hold phone numbers too, the better first
 	known     int               // columns whose header name is known, or was named by --map
 
 	lastFirst   bool // full names are written with the last name first
@@ -166,6 +168,20 @@ func (m *mapping) recognise(header []string, means []spelling, known []bool) {
 	if i := m.at[roleFullName]; i >= 0 {
 		m.lastFirst = known[i] && means[i].lastFirst
 	}
+	for i, s := range means {
+		if known[i] && s.role == rolePhone && !m.taken(i) {
+			m.spare = append(m.spare, i)
+		}
+	}
+	slices.SortStableFunc(m.spare, func(a, b int) int {
+		switch {
+		case means[a].better(means[b]):
+			return -1
+		case means[b].better(means[a]):
+			return 1
+		}
+		return 0
+	})
 }
 
 // recogniseName finds out what a column called Name holds: beside a Surname it

@@ -109,14 +109,19 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 	optedOut := func(phone string) bool { return phone == "+61412000001" || phone == "+61412000002" }
 	options := map[string]Options{
 		"spellings-salesforce": {},
-		"names-of-addresses":   {Identity: campaign.ByPost},
-		"countries":            {Country: "AU", Identity: campaign.ByNumber},
-		"quoted-newlines":      {Identity: campaign.ByNumber},
-		"duplicates-by-number": {Identity: campaign.ByNumber},
-		"duplicates-by-post":   {Identity: campaign.ByPost},
-		"duplicates-by-letter": {Identity: campaign.ByLetter},
-		"opted-out":            {OptedOut: optedOut},
-		"opted-out-by-number":  {OptedOut: optedOut, Identity: campaign.ByNumber},
+		"mailchimp":            {Country: "AU"},
+		"without-header-mapped": {Identity: campaign.ByPost, Country: "AU", Map: map[string]string{
+			"name": "#1", "street": "#2", "address_city": "#3", "state": "4", "address_postal_code": "column_5"}},
+		"without-header-two-numbers": {Country: "AU", Map: map[string]string{"first_name": "#1"}},
+		"mapped":                     {Country: "AU", Map: map[string]string{"first_name": "kunde", "phone": "Kontakt 2", "tier": "Stufe", "Geheim": "-"}},
+		"names-of-addresses":         {Identity: campaign.ByPost},
+		"countries":                  {Country: "AU", Identity: campaign.ByNumber},
+		"quoted-newlines":            {Identity: campaign.ByNumber},
+		"duplicates-by-number":       {Identity: campaign.ByNumber},
+		"duplicates-by-post":         {Identity: campaign.ByPost},
+		"duplicates-by-letter":       {Identity: campaign.ByLetter},
+		"opted-out":                  {OptedOut: optedOut},
+		"opted-out-by-number":        {OptedOut: optedOut, Identity: campaign.ByNumber},
 	}
 	files, err := filepath.Glob("testdata/*.csv")
 	if err != nil || len(files) < 20 {

@@ -41,8 +41,8 @@ func ParseHeaderMode(s string) (HeaderMode, error) {
 const (
 	headerWithin = 10        // rows in which the header is looked for
 	titleCells   = 2         // cells that a row above it has at most
-	guessRows   = 50        // rows
-	guessBytes  = 256 << 10 // and bytes of them
+	guessRows    = 50        // rows
+	guessBytes   = 256 << 10 // and bytes of them
 )
 
 // firstRow is a row that was read ahead.
@@ -99,6 +99,10 @@ func (im *run) understand() error {
 	if err != nil {
 		return err
 	}
+	words, err := newLexicon()
+	if err != nil {
+		return err
+	}
 	first, ok := im.peek(0)
 	switch {
 	case !ok && errors.Is(im.ahead.ended, io.EOF):
@@ -110,6 +114,10 @@ func (im *run) understand() error {
 		return err
 	}
 	if im.o.Header == HeaderNo {
+		return im.withoutHeader(assigned)
+	}
+	if im.o.Header == HeaderAuto && len(assigned) > 0 && allByNumber(assigned) && !words.anyKnown(first.cells) &&
+		(looksLikeContact(first.cells) || hasPostcode(first.cells)) {
 		return im.withoutHeader(assigned)
 	}
 	var wrong error
@@ -130,9 +138,6 @@ func (im *run) understand() error {
 		if err == nil && (i == 0 || n > most || m.known == n) {
 			if m.known == 0 && im.o.Header == HeaderAuto {
 				// All that speaks for a header is --map with numbers of columns.
-				if hasPostcode(row.cells) {
-					return im.withoutHeader(assigned)
-				}
 				return &FileError{Name: im.o.Name, Line: row.line, Problem: "nothing tells whether this line names the columns: say --header yes, or --header no when it is a contact"}
 			}
 			im.mapping, im.header = m, row.cells
@@ -143,10 +148,6 @@ func (im *run) understand() error {
 		most = max(most, n)
 	}
 	if im.o.Header == HeaderAuto && looksLikeContact(first.cells) {
-		words, err := newLexicon()
-		if err != nil {
-			return err
-		}
 		for i, cell := range first.cells {
 			if _, known := words.means(cell); known {
 				return &FileError{Name: im.o.Name, Line: first.line, Problem: fmt.Sprintf(
@@ -337,8 +338,8 @@ func (m *mapping) numbersOf(rows [][]string, column int, country string, countri
 func (m *mapping) isCountryOfNumbers(rows [][]string, column int) bool {
 	filled, right := 0, 0
 	for _, row := range rows {
-		text := cell(row, column)
-		if text == "" {
+		text, number := cell(row, column), cell(row, m.at[rolePhone])
+		if text == "" || number == "" {
 			continue
 		}
 		filled++
@@ -346,7 +347,7 @@ func (m *mapping) isCountryOfNumbers(rows [][]string, column int) bool {
 		if !ok {
 			continue
 		}
-		n, err := phonenumbers.Parse(cell(row, m.at[rolePhone]), code)
+		n, err := phonenumbers.Parse(number, code)
 		if err == nil && phonenumbers.IsValidNumber(n) && phonenumbers.GetRegionCodeForNumber(n) == code {
 			right++
 		}

@@ -179,7 +179,7 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	a.Line2 = cell(row, m.at[roleLine2])
 	a.City = cell(row, m.at[roleCity])
 	a.State = cell(row, m.at[roleState])
-	a.PostalCode = cell(row, m.at[rolePostalCode])
+	a.PostalCode = strings.TrimPrefix(cell(row, m.at[rolePostalCode]), "'") // as spreadsheets keep its zeros
 	if a.Line1 == "" {
 		return
 	}

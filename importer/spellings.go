@@ -160,8 +160,9 @@ const combining = 2
 // Second Name are not the name of the person.
 const lastOfPerson = 3
 
-// widest is how many letters and digits of a header are looked at.
-const widest = 80
+// longestHeader is how many bytes a folded header has in which words around a
+// name are looked for.
+const longestHeader = 120
 
 // means says what a header name means.
 func (l *lexicon) means(header string) (spelling, bool) {
@@ -169,21 +170,23 @@ func (l *lexicon) means(header string) (spelling, bool) {
 	if s, ok := l.names[name]; ok {
 		return s, true
 	}
-	if len(name) > 4*widest {
+	if len(name) > longestHeader {
 		return spelling{}, false
 	}
 	best, found := spelling{}, false
-	for cut := range name {
-		for _, split := range [2][2]string{{name[:cut], name[cut:]}, {name[cut:], name[:cut]}} {
-			s, known := l.names[split[1]]
+	for from := range name {
+		for to := len(name); to > from; to-- {
+			s, known := l.names[name[from:to]]
 			if !known || s.rank > combining {
 				continue
 			}
-			rank, ok := l.whoseWords(split[0])
-			if !ok || rank > lastOfPerson && s.role.ofName() {
+			before, ok1 := l.whoseWords(name[:from])
+			after, ok2 := l.whoseWords(name[to:])
+			rank := max(before, after)
+			if !ok1 || !ok2 || rank > lastOfPerson && s.role.ofName() {
 				continue
 			}
-			s.whoseRank, s.whose = rank, strings.TrimSuffix(split[0], "address")
+			s.whoseRank, s.whose = rank, strings.TrimSuffix(name[:from]+name[to:], "address")
 			if s.role == roleSomeName {
 				s.role = roleFullName
 			}
@@ -195,9 +198,22 @@ func (l *lexicon) means(header string) (spelling, bool) {
 	return best, found
 }
 
-// whoseWords is the rank of one or two such words: "customer billing" is that
-// of billing.
+// anyKnown reports whether a row has the name of a column in it.
+func (l *lexicon) anyKnown(row []string) bool {
+	for _, cell := range row {
+		if _, known := l.means(cell); known {
+			return true
+		}
+	}
+	return false
+}
+
+// whoseWords is the rank of no such words (0), one or two: "customer billing" is
+// that of billing.
 func (l *lexicon) whoseWords(words string) (rank int, ok bool) {
+	if words == "" {
+		return 0, true
+	}
 	if rank, ok = l.whose[words]; ok {
 		return rank, true
 	}

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func TestHeaderNamesMeanWhatTheyMeanInTheirLanguage(t *testing.T) {
 		"Matkapuhelin": "phone", "Förnamn": "first_name", "Poststed": "address_city", "Achternaam": "last_name", "Cognome": "last_name",
 		"Billing City": "address_city", "billing_phone": "phone", "Person - Phone": "phone", "Phone (home)": "phone", "Default Address Province Code": "address_state",
 		"Address 1 - Street": "address_line_1", "Address 1": "address_line_1", "Address 2": "address_line_2", "Telefon privat": "phone", "Contact Name": "name",
-		"*POAddressLine1": "address_line_1", "SAPostalCode": "address_postal_code", "Customer Billing Zip": "address_postal_code", "Shipping Name": "name",
+		"*POAddressLine1": "address_line_1", "SAPostalCode": "address_postal_code", "Customer Billing Zip": "address_postal_code", "Shipping Name": "name", "Person - Email - Work": "email",
 		// Not what they look like.
 		"Fax": "", "Home Fax": "", "Business Fax": "", "Fax Number": "", "Telefax": "", "Fax mobile": "", "Customer Number": "", "Order Number": "", "Phone Type": "", "Phone 1 - Label": "",
 		"User Name": "", "Business Name": "", "Company Name": "", "Work Name": "", "Middle Name": "", "Account Name": "", "Contact Owner": "", "Company Phone": "", "Other Name": "", "Email Opt Out": "",
@@ -73,6 +74,17 @@ func TestHeaderNamesMeanWhatTheyMeanInTheirLanguage(t *testing.T) {
 		if got := roleNames[s.role].field; ok != (want != "") || ok && got != want {
 			t.Errorf("%q means %q (%v), not %q", name, got, ok, want)
 		}
+	}
+}
+
+func TestFurtherColumnsOfNumbersAreKnownTheBetterFirst(t *testing.T) {
+	t.Parallel()
+	m, err := mapHeader("people.csv", 1, []string{"Fax", "Work Phone", "Name", "Mobile", "Phone", "Home Phone", "Phone Type", "Company Phone"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.at[rolePhone] != 3 || !slices.Equal(m.spare, []int{4, 5, 1}) {
+		t.Errorf("%d, %v", m.at[rolePhone], m.spare)
 	}
 }
 
