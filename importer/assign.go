@@ -86,8 +86,7 @@ func targetOf(words *lexicon, name string) (role, string) {
 	return -1, safe
 }
 
-// assign does as Options.Map says, and returns what is wrong with it. The
-// columns that it names count as known.
+// assign does as Options.Map says, and returns what is wrong with it.
 func (m *mapping) assign(header []string, all []assignment, means []spelling, known []bool) (problem string) {
 	by := map[int]string{} // which name has a column
 	for _, a := range all {
@@ -99,6 +98,7 @@ func (m *mapping) assign(header []string, all []assignment, means []spelling, kn
 			return fmt.Sprintf("--map gives the column %s to both %s and %s: a column is one of them", m.call(header, column), first, a.name)
 		}
 		by[column] = a.name
+		m.named[column] = !allByNumber([]assignment{a})
 		switch {
 		case a.drop:
 			m.dropped[column] = true

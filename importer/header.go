@@ -30,6 +30,7 @@ type mapping struct {
 	columns   *campaign.Columns // and their names, under which templates find them
 	fieldName []string          // of every column: of the further ones that name, of the assigned ones the name they got
 	dropped   []bool            // columns that are not read
+	named     []bool            // columns that --map named, other than by their number
 	spare     []int             // further columns that hold phone numbers too, the better first
 	known     int               // columns whose header name is known, or was named by --map
 
@@ -38,7 +39,7 @@ type mapping struct {
 }
 
 func newMapping(line, width int) *mapping {
-	m := &mapping{line: line, width: width, fieldName: make([]string, width), dropped: make([]bool, width)}
+	m := &mapping{line: line, width: width, fieldName: make([]string, width), dropped: make([]bool, width), named: make([]bool, width)}
 	for r := range m.at {
 		m.at[r] = -1
 	}
@@ -68,7 +69,7 @@ func mapHeader(file string, line int, header []string, assigned []assignment) (*
 		return nil, &FileError{Name: file, Line: line, Problem: problem}
 	}
 	for i := range header {
-		if known[i] {
+		if known[i] || m.named[i] {
 			m.known++
 		}
 	}
