@@ -32,6 +32,7 @@ type mapping struct {
 	dropped   []bool            // columns that are not read
 	named     []bool            // columns that --map named, other than by their number
 	spare     []int             // further columns that hold phone numbers too, the better first
+	optOuts   bool              // the rows are opt-outs: an e-mail address will do
 	known     int               // columns whose header name is known, or was named by --map
 
 	lastFirst   bool // full names are written with the last name first
@@ -48,13 +49,14 @@ func newMapping(line, width int) *mapping {
 
 // mapHeader understands the header row. A header without a phone number and
 // without an address is a *FileError, and so is one without a column that was
-// assigned.
-func mapHeader(file string, line int, header []string, assigned []assignment) (*mapping, error) {
+// assigned; for opt-outs, an e-mail address will do.
+func mapHeader(file string, line int, header []string, assigned []assignment, optOuts bool) (*mapping, error) {
 	words, err := newLexicon()
 	if err != nil {
 		return nil, err
 	}
 	m := newMapping(line, len(header))
+	m.optOuts = optOuts
 	means := make([]spelling, len(header))
 	known := make([]bool, len(header))
 	own := isOwnExport(header)
@@ -83,7 +85,7 @@ func mapHeader(file string, line int, header []string, assigned []assignment) (*
 
 // hasDestination reports whether something can be sent to the contacts.
 func (m *mapping) hasDestination() bool {
-	return m.at[rolePhone] >= 0 || m.at[roleLine1] >= 0 && m.at[rolePostalCode] >= 0
+	return m.at[rolePhone] >= 0 || m.optOuts && m.at[roleEmail] >= 0 || m.at[roleLine1] >= 0 && m.at[rolePostalCode] >= 0
 }
 
 // give says that a column holds a role.

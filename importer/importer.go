@@ -34,14 +34,19 @@ type Options struct {
 	// first_name -> "#3" (the third column). A name that no role has makes a
 	// further column of it; "-" in place of the column drops it unread.
 	Map map[string]string
+	// OptOuts says that the rows are opt-outs and not contacts; OptOuts of each
+	// contact are what it stands for. Identity does not matter then. The file may
+	// be a single column of numbers or e-mail addresses without a header.
+	OptOuts bool
 
 	MaxRow     int // bytes of a row; 1 MiB when 0
 	MaxColumns int // 1,000 when 0
 	Workers    int // goroutines that check numbers; one per processor when 0
 
-	// OptedOut says whether a number (E.164) must not be written to. It is
-	// called from several goroutines at once. Nil: nobody has opted out.
-	OptedOut func(phone string) bool
+	// OptedOut says whether a contact is on the suppression list, so that it is
+	// not worth importing. It is called from several goroutines at once. Nil:
+	// nobody has opted out.
+	OptedOut func(*campaign.Contact) bool
 	// Reject is called for every dropped row, in the order of the file. Its
 	// error ends the import. May be nil.
 	Reject func(Reject) error
@@ -71,6 +76,7 @@ type Summary struct {
 	Duplicates int
 	Rejected   int
 	Suppressed int // opted out
+	Partly     int `json:",omitempty"` // of Imported: opt-outs of which a part could not be read
 
 	File        FileFacts
 	AboveHeader int               `json:",omitempty"` // rows above the header, such as a title, that were not read as contacts
@@ -239,6 +245,7 @@ type chunk struct {
 type verdict struct {
 	contact  int     // its place in contacts; -1: rejected
 	reject   *Reject // why
+	note     *Reject // what is wrong with a row that is kept all the same
 	optedOut bool
 }
 
@@ -348,6 +355,10 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 		return false, im.reject(Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out: nothing, the row stays out"})
 	}
 	im.sum.Imported++
+	if v.note != nil {
+		im.sum.Partly++
+		return true, im.reject(*v.note)
+	}
 	return true, nil
 }
 
@@ -384,6 +395,9 @@ func (im *run) finish() error {
 		return problem
 	case im.sum.Rows == 0:
 		problem.Problem = "there is a header, and no row below it"
+		return problem
+	case im.sum.Rejected == im.sum.Rows && im.o.OptOuts:
+		problem.Problem = fmt.Sprintf("none of the %d rows has a valid phone number, an e-mail address or a whole street address: see the first of them, and whether each column has the right name", im.sum.Rows)
 		return problem
 	case im.sum.Rejected == im.sum.Rows:
 		problem.Problem = fmt.Sprintf("none of the %d rows has a valid phone number or a complete address: see the first of them, and whether each column has the right name", im.sum.Rows)

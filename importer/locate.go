@@ -113,6 +113,10 @@ func (im *run) understand() error {
 	if err := im.checkHead(first); err != nil {
 		return err
 	}
+	if im.o.OptOuts && withoutHeader(first.cells) {
+		im.mapping = bareColumn()
+		return nil
+	}
 	if im.o.Header == HeaderNo {
 		return im.withoutHeader(assigned)
 	}
@@ -130,7 +134,7 @@ func (im *run) understand() error {
 		if im.o.Header == HeaderAuto && looksLikeContact(row.cells) {
 			break
 		}
-		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned)
+		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.OptOuts)
 		if i == 0 {
 			wrong = err
 		}
@@ -191,6 +195,7 @@ func (im *run) withoutHeader(assigned []assignment) error {
 		width-- // delimiters at the end of every row
 	}
 	m := newMapping(0, width)
+	m.optOuts = im.o.OptOuts
 	if problem := m.assign(nil, assigned, nil, nil); problem != "" {
 		return &FileError{Name: im.o.Name, Line: im.ahead.rows[0].line, Problem: problem}
 	}

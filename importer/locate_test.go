@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/postrider/postrider/campaign"
 )
 
 func TestAFileWithoutAHeaderKeepsEveryRow(t *testing.T) {
@@ -107,7 +109,7 @@ func TestAMistakeFurtherDownIsToldAlsoWithoutAHeader(t *testing.T) {
 func TestEveryReasonComesWithAdviceAndValuesOnlyWhenAsked(t *testing.T) {
 	t.Parallel()
 	text := "phone,country,address,zip\n+61412000001,,,\n+61412000001,,,\n+6141,,,\nnone,,,\n0412 000 002,Atlantis,,\n,,,\n,,1 Hill Street,\n+61412000009,,,\n+61412000003,,,,x\n"
-	o := Options{Country: "AU", OptedOut: func(phone string) bool { return phone == "+61412000009" }}
+	o := Options{Country: "AU", OptedOut: func(c *campaign.Contact) bool { return c.Phone == "+61412000009" }}
 	codes := map[string]bool{}
 	for _, r := range importText(t, text, o).Rejects {
 		codes[r.Code] = true

@@ -99,7 +99,7 @@ func TestWhatAnImportComesToDependsNeitherOnDressNorOnWorkers(t *testing.T) {
 			Name: "people.csv", Workers: 1,
 			Country:  rapid.SampledFrom([]string{"", "AU"}).Draw(t, "country"),
 			Identity: campaign.Identity(rapid.IntRange(0, 3).Draw(t, "identity")),
-			OptedOut: func(phone string) bool { return strings.HasSuffix(phone, "1") },
+			OptedOut: func(c *campaign.Contact) bool { return strings.HasSuffix(c.Phone, "1") },
 		}
 		plain := importCells(t, rows, ',', false, o)
 		if wrong := plain.broken(); wrong != "" {
@@ -125,7 +125,7 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, country string, identity uint8) {
 		got := importText(t, text, Options{
 			Country: country, Identity: campaign.Identity(identity % 4), MaxRow: 2000, MaxColumns: 20, Workers: 2,
-			OptedOut: func(phone string) bool { return strings.HasSuffix(phone, "7") },
+			OptedOut: func(c *campaign.Contact) bool { return strings.HasSuffix(c.Phone, "7") },
 		})
 		if wrong := got.broken(); wrong != "" {
 			t.Fatal(wrong)
@@ -166,7 +166,7 @@ func FuzzMapHeader(f *testing.F) {
 		for _, assigned := range [][]assignment{nil, assigned} {
 			checkMapping(t, header, assigned)
 		}
-		m, err := mapHeader("people.csv", 1, header, nil)
+		m, err := mapHeader("people.csv", 1, header, nil, false)
 		if err != nil || isOwnExport(header) {
 			return
 		}
@@ -174,7 +174,7 @@ func FuzzMapHeader(f *testing.F) {
 		for i, h := range header {
 			dressed[i] = inOtherDress(h, dress+uint64(i))
 		}
-		other, err := mapHeader("people.csv", 1, dressed, nil)
+		other, err := mapHeader("people.csv", 1, dressed, nil, false)
 		if err != nil || m.at != other.at {
 			t.Fatalf("%q means %v, and %q %v: %v", header, m.at, dressed, other, err)
 		}
@@ -207,7 +207,7 @@ func inOtherDress(name string, dress uint64) string {
 // checkMapping says what is wrong with how a header is understood, whatever the
 // header.
 func checkMapping(t *testing.T, header []string, assigned []assignment) {
-	m, err := mapHeader("people.csv", 1, header, assigned)
+	m, err := mapHeader("people.csv", 1, header, assigned, false)
 	if err != nil {
 		var fe *FileError
 		if !errors.As(err, &fe) || fe.Problem == "" {

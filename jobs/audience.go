@@ -102,7 +102,7 @@ func (p *Preparer) importOptions(ctx context.Context, r ImportRequest) (importer
 	return importer.Options{
 		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
 		Map: r.Map, Header: r.Header, ShowValues: r.ShowValues,
-		OptedOut: func(phone string) bool { return optedOut[phone] },
+		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
 	}, err
 }
 
