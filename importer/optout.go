@@ -70,10 +70,7 @@ func withoutHeader(first []string) bool {
 // bareColumn is the mapping of a file that is one column of numbers, e-mail
 // addresses or both, without a header.
 func bareColumn() *mapping {
-	m := &mapping{width: 1}
-	for r := range m.at {
-		m.at[r] = -1
-	}
+	m := newMapping(0, 1)
 	m.at[rolePhone] = 0
 	return m
 }
@@ -108,7 +105,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
 				Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}, nil
 		default:
-			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
+			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
 			if err == errNational {
 				return wrong, nil // the file as a whole is refused for it
 			}
@@ -118,7 +115,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 		if o, err := campaign.NewOptOutEmail(WithoutFormulaMark(email)); err == nil {
 			k.Email = o.Key
 		} else {
-			wrong = &Reject{Line: k.Line, Column: m.title[roleEmail], Code: CodeNotAnEmail, Reason: err.Error(), Value: mask(email)}
+			wrong = &Reject{Line: k.Line, Column: m.title[roleEmail], Code: CodeNotAnEmail, Reason: err.Error(), Value: email}
 		}
 	}
 	k.FirstName, k.LastName = cell(row, m.at[roleFirstName]), cell(row, m.at[roleLastName])
