@@ -86,6 +86,11 @@ const (
 	CodeUnknownCountry = "unknown_country"
 	CodeNotANumber     = "not_a_number"
 	CodeInvalidNumber  = "invalid_number"
+	CodeRoundedNumber  = "rounded_number" // the spreadsheet lost its last digits
+	CodeBadPostalCode  = campaign.FaultPostalCode
+	CodeAddressTooLong = campaign.FaultTooLong
+	CodeUnprintable    = campaign.FaultUnprintable
+	CodeExtension      = "extension" // a switchboard, by all appearances
 )
 
 // Reject is a row that was dropped.
@@ -397,7 +402,7 @@ func (im *run) finish() error {
 		return problem
 	case im.national > 1:
 		problem.Column = im.mapping.title[rolePhone]
-		problem.Problem = fmt.Sprintf("%d numbers are in national form (the first on lines %s), and nothing says of which country: %s", im.national, list(im.nationalOn), giveCountry)
+		problem.Problem = fmt.Sprintf("%d numbers are in national form (the first on lines %s; there are %d rows), and nothing says of which country: %s", im.national, list(im.nationalOn), im.sum.Rows, giveCountry)
 		return problem
 	case im.sum.Rows == 0:
 		problem.Problem = "there is a header, and no row below it"
@@ -415,7 +420,7 @@ func (im *run) finish() error {
 	return nil
 }
 
-const giveCountry = "give --country, such as --country AU, or a country column; nothing was imported"
+const giveCountry = "give --country, such as --country AU, or a country column, or write the numbers with + and the country's code; nothing was imported"
 
 func list(lines []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(lines), " ", ", "), "[]")

@@ -25,10 +25,19 @@ type Order struct {
 	Name    string // of the campaign; empty: made from channel and id
 	Country string // of numbers written without one; empty: the configured one
 
+	// Which contacts of To; see Segment.
+	Where      string
+	Exclude    []string
+	Sample     string
+	SampleSeed string
+	Limit      int
+
 	From             string
 	Body             string
 	Subject          string
 	PlainPunctuation bool
+	FixedLines       bool     // also to numbers that messages do not reach by their kind
+	Dedupe           string   // on post: recipient (also when empty) or household
 	Media            string   // a file or URL
 	Files            []string // the printed matter
 	FileColumn       string
@@ -56,10 +65,17 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.To, "to", "", "CSV file, or list:NAME")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: made from channel and id)")
 	f.StringVar(&o.Country, "country", "", "country of numbers written without one, such as AU")
+	f.StringVar(&o.Where, "where", "", `only contacts who meet this condition, such as 'city = "Perth" and age >= 18'`)
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out whoever is in list:NAME, or was reached by campaign:ID; may be given several times")
+	f.StringVar(&o.Sample, "sample", "", "of those only a random part, such as 1%, the same part each time")
+	f.StringVar(&o.SampleSeed, "sample-seed", "", "with --sample: any text; another text takes another part (default: made from name and message)")
+	f.IntVar(&o.Limit, "limit", 0, "of those at most so many, the first in the order of the list")
 	f.StringVar(&o.From, "from", "", "sender: up to 11 letters and digits, or a number (sms, mms)")
 	f.StringVar(&o.Body, "body", "", "the text, with {{field}} or {{field|default}} (sms, mms)")
 	f.StringVar(&o.Subject, "subject", "", "subject (mms)")
 	f.BoolVar(&o.PlainPunctuation, "plain-punctuation", false, "replace curly quotes and dashes, which make a text dearer (sms, mms)")
+	f.BoolVar(&o.FixedLines, "fixed-lines", false, "send also to fixed lines, toll-free numbers and others that messages do not reach by their kind (sms, mms)")
+	f.StringVar(&o.Dedupe, "dedupe", "", "who is sent to once: recipient (default), or household, for one to an address whoever lives there (letter, postcard)")
 	f.StringVar(&o.Media, "media", "", "picture: a file or a URL (mms)")
 	f.StringArrayVar(&o.Files, "file", nil, "file to print: PDF, or DOCX, DOC, JPEG, PNG, GIF or BMP to be converted; twice for a postcard's front and back (letter, postcard)")
 	f.StringVar(&o.FileColumn, "file-column", "", "column that names each recipient's own file (letter)")
@@ -182,7 +198,7 @@ func (o *Order) set(flag *pflag.Flag, value *yaml.Node) error {
 			continue // `country:` alone leaves it out
 		}
 		if err := o.flags.Set(flag.Name, v.Value); err != nil {
-			what := map[string]string{"bool": "true or false", "int64": "a whole number"}[flag.Value.Type()]
+			what := map[string]string{"bool": "true or false", "int64": "a whole number", "int": "a whole number"}[flag.Value.Type()]
 			if what == "" {
 				return o.errorf(flag.Name, ": %q cannot be read", v.Value)
 			}
@@ -206,6 +222,7 @@ type terms struct {
 	startAt time.Time // in the zone it was written in
 	timing  campaign.Timing
 	held    bool // until then by the provider, which gets the messages now
+	segment campaign.Segment
 }
 
 // check finds every mistake that can be found without the database and the
@@ -230,6 +247,12 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	if err := o.refuseForeign(t.channel); err != nil {
 		return nil, err
 	}
+	switch {
+	case o.Dedupe != "" && o.Dedupe != "recipient" && o.Dedupe != "household":
+		return nil, o.errorf("dedupe", ": %q is neither recipient nor household", o.Dedupe)
+	case o.Dedupe == "household" && o.FileColumn != "":
+		return nil, o.errorf("dedupe", " household does not go with --file-column: each of these letters is somebody's own, so that none can stand for the others of a household; leave it out")
+	}
 	if o.given("return-address") && o.ReturnAddress <= 0 {
 		return nil, o.errorf("return-address", ": %d is no return address: `postrider address ls` lists them", o.ReturnAddress)
 	}
@@ -249,6 +272,9 @@ func (o *Order) check(now time.Time) (*terms, error) {
 		return nil, err
 	}
 	if err := o.checkHold(t, now); err != nil {
+		return nil, err
+	}
+	if t.segment, err = o.Segment(); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(o.To, "list:") && o.Country != "" {
@@ -333,6 +359,8 @@ func (o *Order) refuseForeign(c campaign.Channel) error {
 		{"from", o.From != "", phone},
 		{"body", o.Body != "", phone},
 		{"plain-punctuation", o.PlainPunctuation, phone},
+		{"fixed-lines", o.FixedLines, phone},
+		{"dedupe", o.Dedupe != "", post},
 		{"subject", o.Subject != "", []campaign.Channel{campaign.MMS}},
 		{"media", o.Media != "", []campaign.Channel{campaign.MMS}},
 		{"file", len(o.Files) > 0, post},
@@ -354,6 +382,7 @@ func (o *Order) refuseForeign(c campaign.Channel) error {
 func (o *Order) content(c campaign.Channel) campaign.Content {
 	return campaign.Content{
 		Channel: c, From: o.From, Body: o.Body, Subject: o.Subject, PlainPunctuation: o.PlainPunctuation,
+		FixedLines: o.FixedLines, Household: o.Dedupe == "household",
 		FileColumn: o.FileColumn, Colour: o.Colour, Duplex: o.Duplex, Priority: o.Priority, TemplateUsed: o.TemplateUsed,
 		ReturnAddressID: o.ReturnAddress,
 	}
