@@ -23,6 +23,10 @@ const (
 	// ByLetter is for personal letters: the reference where the contact has
 	// one; otherwise its own file, name and address.
 	ByLetter
+	// ByHousehold is for letters and postcards of which one goes to an address,
+	// whoever lives there: the address without its name, case, punctuation and
+	// white space aside.
+	ByHousehold
 )
 
 // AppendKey appends to b the key under which c is the same recipient as
@@ -38,6 +42,8 @@ func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 		return append(append(b, 'r'), c.Reference...)
 	case id == ByPost && c.Address.Complete():
 		return c.Address.AppendKey(append(b, 'a'))
+	case id == ByHousehold && c.Address.Complete():
+		return append(append(b, 'h'), addressPlace(&c.Address)...)
 	case id == ByLetter && c.Address.Complete():
 		b = append(append(b, 'f'), file...)
 		return c.Address.AppendKey(append(b, '\x1f'))
@@ -60,8 +66,8 @@ func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 // With each key it remembers a mark of 40 bits: the line of the file on which
 // the key was first seen.
 //
-// Digest may be called from any number of goroutines; the rest from one at a
-// time.
+// Digest may be called from any number of goroutines, and so may Has while nobody
+// adds; the rest from one at a time.
 type Seen struct {
 	seeds  [2]maphash.Seed
 	shards [seenShards]seenShard
@@ -117,7 +123,8 @@ func (s *Seen) AddDigest(d Digest, mark int64) (first int64, isNew bool) {
 	return first, isNew
 }
 
-// Has reports whether the key was put in.
+// Has reports whether the key is in. Any number of goroutines may ask while
+// nobody adds.
 func (s *Seen) Has(key []byte) bool {
 	d := s.Digest(key)
 	return s.shards[d.lo>>(64-seenBits)].has(d.hi, d.lo<<seenBits>>markBits)
@@ -186,15 +193,14 @@ func (t *seenShard) add(hi, low uint64) (int64, bool) {
 	}
 }
 
-// has looks for a key; low is without its mark.
-func (t *seenShard) has(hi, low uint64) bool {
+// has looks for a hash, of the second of which it is given the bits that are kept.
+func (t *seenShard) has(hi, second uint64) bool {
 	i, _ := bits.Mul64(hi, t.home)
 	for ; i < uint64(len(t.slots)); i++ {
-		at := t.slots[i]
-		if at.hi == hi && at.low>>markBits == low {
+		switch at := t.slots[i]; {
+		case at.hi == hi && at.low>>markBits == second:
 			return true
-		}
-		if at.hi == 0 || at.hi > hi {
+		case at.hi == 0 || at.hi > hi:
 			return false
 		}
 	}
@@ -245,6 +251,8 @@ func (id Identity) String() string {
 		return "post"
 	case ByLetter:
 		return "letter"
+	case ByHousehold:
+		return "household"
 	}
 	return "contact"
 }

@@ -36,6 +36,8 @@ type Order struct {
 	Body             string
 	Subject          string
 	PlainPunctuation bool
+	FixedLines       bool     // also to numbers that messages do not reach by their kind
+	Dedupe           string   // on post: recipient (also when empty) or household
 	Media            string   // a file or URL
 	Files            []string // the printed matter
 	FileColumn       string
@@ -72,6 +74,8 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Body, "body", "", "the text, with {{field}} or {{field|default}} (sms, mms)")
 	f.StringVar(&o.Subject, "subject", "", "subject (mms)")
 	f.BoolVar(&o.PlainPunctuation, "plain-punctuation", false, "replace curly quotes and dashes, which make a text dearer (sms, mms)")
+	f.BoolVar(&o.FixedLines, "fixed-lines", false, "send also to fixed lines, toll-free numbers and others that messages do not reach by their kind (sms, mms)")
+	f.StringVar(&o.Dedupe, "dedupe", "", "who is sent to once: recipient (default), or household, for one to an address whoever lives there (letter, postcard)")
 	f.StringVar(&o.Media, "media", "", "picture: a file or a URL (mms)")
 	f.StringArrayVar(&o.Files, "file", nil, "file to print: PDF, or DOCX, DOC, JPEG, PNG, GIF or BMP to be converted; twice for a postcard's front and back (letter, postcard)")
 	f.StringVar(&o.FileColumn, "file-column", "", "column that names each recipient's own file (letter)")
@@ -243,6 +247,12 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	if err := o.refuseForeign(t.channel); err != nil {
 		return nil, err
 	}
+	switch {
+	case o.Dedupe != "" && o.Dedupe != "recipient" && o.Dedupe != "household":
+		return nil, o.errorf("dedupe", ": %q is neither recipient nor household", o.Dedupe)
+	case o.Dedupe == "household" && o.FileColumn != "":
+		return nil, o.errorf("dedupe", " household does not go with --file-column: each of these letters is somebody's own, so that none can stand for the others of a household; leave it out")
+	}
 	if o.given("return-address") && o.ReturnAddress <= 0 {
 		return nil, o.errorf("return-address", ": %d is no return address: `postrider address ls` lists them", o.ReturnAddress)
 	}
@@ -349,6 +359,8 @@ func (o *Order) refuseForeign(c campaign.Channel) error {
 		{"from", o.From != "", phone},
 		{"body", o.Body != "", phone},
 		{"plain-punctuation", o.PlainPunctuation, phone},
+		{"fixed-lines", o.FixedLines, phone},
+		{"dedupe", o.Dedupe != "", post},
 		{"subject", o.Subject != "", []campaign.Channel{campaign.MMS}},
 		{"media", o.Media != "", []campaign.Channel{campaign.MMS}},
 		{"file", len(o.Files) > 0, post},
@@ -370,6 +382,7 @@ func (o *Order) refuseForeign(c campaign.Channel) error {
 func (o *Order) content(c campaign.Channel) campaign.Content {
 	return campaign.Content{
 		Channel: c, From: o.From, Body: o.Body, Subject: o.Subject, PlainPunctuation: o.PlainPunctuation,
+		FixedLines: o.FixedLines, Household: o.Dedupe == "household",
 		FileColumn: o.FileColumn, Colour: o.Colour, Duplex: o.Duplex, Priority: o.Priority, TemplateUsed: o.TemplateUsed,
 		ReturnAddressID: o.ReturnAddress,
 	}

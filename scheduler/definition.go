@@ -181,6 +181,9 @@ func (r *definitionReader) outbox(d *Definition, line int) {
 	if s, err := o.Segment(); err == nil && !s.Everybody() {
 		r.problem(line, "campaign.where, exclude, sample and limit do not go with source.outbox: whatever lies there is mailed: leave them out")
 	}
+	if o.Dedupe == "household" {
+		r.problem(line, "dedupe: household does not go with an outbox: each of its letters is somebody's own; leave it out")
+	}
 	if len(o.Files) > 0 || o.FileColumn != "" {
 		r.problem(line, "campaign.file and campaign.file_column do not go with source.outbox: each row of a manifest names its own file: leave them out")
 	}

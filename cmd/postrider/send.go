@@ -201,7 +201,7 @@ func (m *Main) draft(ctx context.Context, p *jobs.Preparation, rehearsal bool) e
 	case errors.As(err, &same):
 		return sentAlready(same)
 	case errors.As(err, &nobody) && (nobody.Total > 0 || nobody.Segment == nil):
-		return fmt.Errorf("nobody of the %s contacts can be sent to (%s): nothing was sent", number(nobody.Total), list(nobody.Suppressed))
+		return fmt.Errorf("nobody of the %s contacts can be sent to (%s): nothing was sent", number(nobody.Total), suppressedText(nobody.Suppressed))
 	}
 	return err
 }
@@ -433,7 +433,7 @@ func (m *Main) showOffer(o *offer) {
 	m.showSegment(plan.Segment)
 	m.say("  recipients    %s of %s contacts, in %s", number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
 	if len(plan.Suppressed) > 0 {
-		m.say("  suppressed    %s", list(plan.Suppressed))
+		m.say("  suppressed    %s", suppressedText(plan.Suppressed))
 	}
 	if a := o.audience; a != nil && a.RejectsFile != "" {
 		m.say("  dropped rows  %s rejected, %s: see %s", number(a.List.Rejected), plural(a.List.Duplicates, "duplicate"), a.RejectsFile)
