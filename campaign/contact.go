@@ -1,9 +1,7 @@
 package campaign
 
 import (
-	"bytes"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -70,42 +68,6 @@ func (a Address) AppendKey(b []byte) []byte {
 			b = append(b, '\x1f')
 		}
 		b = appendFolded(b, p)
-	}
-	return b
-}
-
-// appendHousehold appends the place that the address names, without who lives
-// there. The two lines count as one: a flat may stand on either.
-func (a *Address) appendHousehold(b []byte) []byte {
-	b = appendWords(b, a.Line1)
-	b = appendWords(append(b, ' '), a.Line2)
-	b = bytes.TrimRight(b, " ")
-	for _, p := range [...]string{a.City, a.State, a.PostalCode, a.Country} {
-		b = appendWords(append(b, '\x1f'), p)
-	}
-	return b
-}
-
-// appendWords appends the words of s in lower case with one space between them.
-// What is neither letter nor digit ends a word, but for apostrophes, and full
-// stops that do not stand between digits: St. Mary's is St Marys, and 1/2 is
-// not 12.
-func appendWords(b []byte, s string) []byte {
-	start := len(b)
-	due := false
-	digit := false // the last one was
-	for i, r := range s {
-		switch {
-		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.IsMark(r):
-			if due && len(b) > start {
-				b = append(b, ' ')
-			}
-			due, digit = false, unicode.IsDigit(r)
-			b = utf8.AppendRune(b, unicode.ToLower(r))
-		case r == '\'', r == '’', r == '.' && !(digit && i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9'):
-		default:
-			due = true
-		}
 	}
 	return b
 }
