@@ -178,6 +178,9 @@ func (r *definitionReader) outbox(d *Definition, line int) {
 	if o.Channel != string(campaign.Letter) {
 		r.problem(line, "campaign.channel is %q: an outbox holds letters: expected letter", o.Channel)
 	}
+	if s, err := o.Segment(); err == nil && !s.Everybody() {
+		r.problem(line, "campaign.where, exclude, sample and limit do not go with source.outbox: whatever lies there is mailed: leave them out")
+	}
 	if o.Dedupe == "household" {
 		r.problem(line, "dedupe: household does not go with an outbox: each of its letters is somebody's own; leave it out")
 	}
@@ -462,6 +465,9 @@ func (r *definitionReader) campaign(d *Definition, text []byte, name string, v *
 	}
 	d.Campaign, d.campaignLine = mappingText(text, v), v.Line
 	o, err := d.Order()
+	if err == nil && r.isNew {
+		_, err = o.Segment()
+	}
 	var oe *jobs.OrderError
 	switch {
 	case errors.As(err, &oe):
