@@ -26,6 +26,9 @@ func ParsePhone(text, country string) (e164 string, err error) {
 		return "", err
 	}
 	e164, _, refused := n.parse(strings.TrimSpace(text), country)
+	if refused == nil && n.holdsSeveral(text, country) {
+		return "", campaign.Errorf(campaign.CodeInvalid, "these are several phone numbers: give one at a time")
+	}
 	if refused != nil {
 		return "", campaign.Errorf(campaign.CodeInvalid, "%s", refused.reason)
 	}
@@ -100,6 +103,9 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 			k.Phone = e164
 			if region != "" {
 				k.Country = region
+			}
+			if rc.numbers.holdsSeveral(phone, country) {
+				wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Reason: "the cell holds several numbers, of which only one was taken: give each a row of its own", Value: mask(phone)}
 			}
 		case err == errNational && !understood:
 			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
