@@ -56,7 +56,7 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	sum, err := importer.Import(ctx, file, w, importer.Options{
 		Name: base, Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
 		Encoding: r.Encoding, Delimiter: r.Delimiter, Sheet: r.Sheet, Member: r.Member,
-		OptedOut: func(phone string) bool { return optedOut[phone] },
+		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
 		Reject:   rejects.write,
 		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) },
 	})
