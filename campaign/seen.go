@@ -117,6 +117,23 @@ func (s *Seen) AddDigest(d Digest, mark int64) (first int64, isNew bool) {
 	return first, isNew
 }
 
+// Find returns the mark of the key that the digest stands for, and whether it
+// is in the set.
+func (s *Seen) Find(d Digest) (mark int64, there bool) {
+	slot := s.shards[d.lo>>(64-seenBits)].find(d.hi, d.lo<<seenBits>>markBits)
+	if slot == nil {
+		return 0, false
+	}
+	return int64(slot.low & MaxMark), true
+}
+
+// Mark gives a key that is in the set another mark; one that is not stays out.
+func (s *Seen) Mark(d Digest, mark int64) {
+	if slot := s.shards[d.lo>>(64-seenBits)].find(d.hi, d.lo<<seenBits>>markBits); slot != nil {
+		slot.low = slot.low>>markBits<<markBits | uint64(min(max(mark, 0), MaxMark))
+	}
+}
+
 // Len is the number of different keys.
 func (s *Seen) Len() int { return s.n }
 
@@ -178,6 +195,21 @@ func (t *seenShard) add(hi, low uint64) (int64, bool) {
 		}
 		t.grow() // the last homes overflow
 	}
+}
+
+// find returns the slot of a key, or nil.
+func (t *seenShard) find(hi, second uint64) *seenSlot {
+	i, _ := bits.Mul64(hi, t.home)
+	for ; i < uint64(len(t.slots)); i++ {
+		at := &t.slots[i]
+		switch {
+		case at.hi == 0 || at.hi > hi:
+			return nil
+		case at.hi == hi && at.low>>markBits == second:
+			return at
+		}
+	}
+	return nil
 }
 
 // grow makes the table an eighth larger (twice while it is tiny). The order of

@@ -98,8 +98,12 @@ type mapping struct {
 }
 
 // mapHeader understands the header row. A header without a phone number and
-// without an address is a *FileError.
-func mapHeader(file string, line int, header []string) (*mapping, error) {
+// without an address is a *FileError, unless it is that of an update. One that
+// `list export` wrote says itself what its columns are.
+func mapHeader(file string, line int, header []string, update bool) (*mapping, error) {
+	if m := mapExported(header); m != nil {
+		return m, nil
+	}
 	m := &mapping{width: len(header)}
 	for r := range m.at {
 		m.at[r] = -1
@@ -111,7 +115,7 @@ func mapHeader(file string, line int, header []string) (*mapping, error) {
 			m.at[s.role], rank[s.role], m.title[s.role] = i, s.rank, strings.TrimSpace(h)
 		}
 	}
-	if m.at[rolePhone] < 0 && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
+	if !update && m.at[rolePhone] < 0 && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
 		return nil, &FileError{Name: file, Line: line, Problem: unusable(header)}
 	}
 	m.nameFields(header)

@@ -28,6 +28,16 @@ type Options struct {
 	// for campaign.ByLetter: two invoices to one address are two letters.
 	FileColumn string
 
+	// Seen holds the recipients that are there already, under the mark 0: their
+	// rows are duplicates. The import adds its own to it, under their lines. Nil:
+	// there are none.
+	Seen *campaign.Seen
+	// Key makes it an update: rows are told apart by this field alone, a built-in
+	// one or a further column under its safe name, and one that has nothing there
+	// is rejected. A row may then lack a destination, and nothing is made of other
+	// cells: see campaign.UpdateContact.
+	Key string
+
 	MaxRow     int // bytes of a row; 1 MiB when 0
 	MaxColumns int // 1,000 when 0
 	Workers    int // goroutines that check numbers; one per processor when 0
@@ -78,6 +88,7 @@ const (
 	CodeUnknownCountry = "unknown_country"
 	CodeNotANumber     = "not_a_number"
 	CodeInvalidNumber  = "invalid_number"
+	CodeNoKey          = "no_key"
 )
 
 // Reject is a row that was dropped.
@@ -142,7 +153,11 @@ func newRun(sink Sink, o Options) (*run, error) {
 		}
 		o.Country = code
 	}
-	return &run{o: o, sink: sink, seen: campaign.NewSeen()}, nil
+	seen := o.Seen
+	if seen == nil {
+		seen = campaign.NewSeen()
+	}
+	return &run{o: o, sink: sink, seen: seen}, nil
 }
 
 // open looks at the beginning of the file and understands its header.
@@ -161,7 +176,10 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	case !isText(header):
 		return &FileError{Name: im.o.Name, Line: line, Problem: notUTF8}
 	}
-	if im.mapping, err = mapHeader(im.o.Name, line, header); err != nil {
+	if im.mapping, err = mapHeader(im.o.Name, line, header, im.o.Key != ""); err != nil {
+		return err
+	}
+	if err := im.findKey(line); err != nil {
 		return err
 	}
 	im.sum.File = FileFacts{Format: "csv", Encoding: "utf-8", Delimiter: string(im.reader.csv.Comma), HeaderLine: line}
@@ -337,6 +355,9 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 	line := c.contacts[v.contact].Line
 	if first, isNew := im.seen.AddDigest(c.digests[v.contact], int64(line)); !isNew {
 		im.sum.Duplicates++
+		if first == 0 {
+			return false, im.reject(Reject{Line: line, Code: CodeDuplicate, Reason: "already in the list"})
+		}
 		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: fmt.Sprintf("the same recipient as line %d, which was kept", first)})
 	}
 	if v.optedOut {

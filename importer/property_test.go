@@ -146,7 +146,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add("Mobile,Phone,Number,to,address,zip,A,a,a_2,a 2")
 	f.Fuzz(func(t *testing.T, line string) {
 		header := strings.Split(line, ",")
-		m, err := mapHeader("people.csv", 1, header)
+		m, err := mapHeader("people.csv", 1, header, false)
 		if err != nil {
 			var fe *FileError
 			if !errors.As(err, &fe) || fe.Problem == "" {

@@ -53,7 +53,16 @@ func (rc *rowChecker) check(c *chunk) {
 		if len(values) > first {
 			k.Fields = campaign.Fields{Columns: rc.mapping.columns, Values: values[first:len(values):len(values)]}
 		}
-		key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
+		if reject := rc.lacksKey(k); reject != nil {
+			c.contacts = c.contacts[:len(c.contacts)-1]
+			c.verdicts = append(c.verdicts, verdict{contact: -1, reject: reject})
+			continue
+		}
+		if rc.o.Key != "" {
+			key, _ = campaign.AppendFieldKey(key[:0], k, rc.o.Key)
+		} else {
+			key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
+		}
 		c.digests = append(c.digests, rc.seen.Digest(key))
 		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, optedOut: rc.optedOut(k)})
 	}
@@ -66,7 +75,7 @@ func (rc *rowChecker) ownFile(k *campaign.Contact) string {
 		file, _ := k.Field(rc.o.FileColumn)
 		return file
 	case rc.o.Identity == campaign.ByContact:
-		return strings.Join(k.Fields.Values, "\x1f")
+		return string(k.Fields.AppendKey(nil))
 	}
 	return ""
 }
@@ -90,13 +99,13 @@ func isText(row []string) bool {
 	return true
 }
 
-// cell is a cell of a row without the white space around it; empty when the
+// cell is a cell of a row as a contact holds it; empty when the
 // row, or the file, has no such column.
 func cell(row []string, column int) string {
 	if column < 0 || column >= len(row) {
 		return ""
 	}
-	return strings.TrimSpace(row[column])
+	return text(row[column])
 }
 
 // fill reads a row into a contact, or says why it cannot: the row has neither a
@@ -122,10 +131,13 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	}
 	k.Country = country
 	rc.fillAddress(k, row, full)
+	if rc.o.Key != "" {
+		rc.leaveBare(k, row, full)
+	}
 
 	phone := cell(row, m.at[rolePhone])
 	if phone == "" {
-		if k.Address.Complete() {
+		if k.Address.Complete() || rc.o.Key != "" {
 			return nil
 		}
 		return rc.noDestination(k, understood)
