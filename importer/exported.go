@@ -55,7 +55,7 @@ func text(s string) string {
 		return s
 	}
 	if bare := strings.TrimLeft(s, "'"); bare != "" && strings.ContainsRune("=+-@\t\r", rune(bare[0])) {
-		return s[1:]
+		return strings.TrimSpace(s[1:])
 	}
 	return s
 }

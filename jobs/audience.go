@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/importer"
@@ -23,6 +22,11 @@ type ImportRequest struct {
 	Identity campaign.Identity
 	// FileColumn is the column with each recipient's own file; may be empty.
 	FileColumn string
+	// Mode is what becomes of a list that has the name already; empty: it must
+	// hold the same contacts. A list that is not there is made, whatever it is.
+	Mode ledger.Mode
+	// Key is the field by which ledger.Updated finds the contact that a row is of.
+	Key string
 }
 
 // Audience is a list, and what its import came to when it was a file.
@@ -30,6 +34,9 @@ type Audience struct {
 	List        *ledger.List
 	RejectsFile string // lists every dropped row; empty when none was dropped
 	Summary     importer.Summary
+	// Counts is what the import came to, though it may have changed nothing.
+	Counts  ledger.ListCounts
+	Changed bool // there is a new list, or a new version of it
 }
 
 // Import reads a file into a list, whole or not at all.
@@ -53,38 +60,32 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	if err != nil {
 		return nil, err
 	}
-	w, err := p.Ledger.CreateList(ctx, r.Name, filepath.Base(r.File), r.Identity.String())
+	in, err := p.intake(ctx, &r)
 	if err != nil {
 		return nil, err
 	}
 	rejects := &rejectsFile{path: p.rejectsPath(r.File)}
 	bar := p.meter("importing "+filepath.Base(r.File), "rows")
-	sum, err := importer.Import(ctx, file, w, importer.Options{
-		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
+	sum, err := importer.Import(ctx, file, in.sink, importer.Options{
+		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn, Seen: in.seen, Key: r.Key,
 		OptedOut: func(phone string) bool { return optedOut[phone] },
 		Reject:   rejects.write,
 		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, info.Size())) },
 	})
 	bar.End()
+	var done *Audience
+	if err == nil {
+		done, err = in.finish(ctx, &sum, rejects.write)
+	}
 	if err = errors.Join(err, rejects.close()); err != nil {
-		// The caller's context may have ended; the half list goes all the same.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if aerr := w.Abort(clean); aerr != nil {
-			p.Log.Warn("what was read of the file is out of sight, and is removed at the next start", "error", aerr)
-		}
-		if rejects.file != nil && ctx.Err() == nil {
+		in.discard(ctx)
+		if rejects.file != nil && ctx.Err() == nil && campaign.ErrorCode(err) != campaign.CodeExists {
 			return nil, fmt.Errorf("%w; dropped rows, with line and reason: %s", err, rejects.name())
 		}
 		return nil, err
 	}
-	list, err := w.Finish(ctx, ledger.ListCounts{
-		Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Audience{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
+	done.RejectsFile, done.Summary = rejects.name(), sum
+	return done, nil
 }
 
 // estimate is how many rows the file will have had, by the bytes read so far.

@@ -236,20 +236,18 @@ func (p *Preparer) audience(ctx context.Context, o *Order, c *campaign.Content) 
 // approved: nothing stands in its way. The same campaign, unfinished or of the
 // last day, is a *ledger.SimilarError.
 func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
-	if err := knowsFields(&r.Content, r.Limits, r.Audience.List); err != nil {
-		return err
-	}
-	digest := digest(r.Audience.List, &r.Content, r.Identity)
-	again := r.Order.Again || rehearsal
-	if !again {
-		if err := r.p.refuseSimilar(ctx, digest, r.Replaces); err != nil {
+	c, err := r.create(ctx, rehearsal)
+	for tries := 0; tries < 3 && campaign.ErrorCode(err) == campaign.CodeNotFound && strings.HasPrefix(r.Order.To, "list:"); tries++ {
+		// Another version may have taken the list's place since it was looked up.
+		before := r.Audience.List.ID
+		if r.Audience, err = r.p.audience(ctx, r.Order, &r.Content); err != nil {
 			return err
 		}
+		if r.Audience.List.ID == before {
+			break
+		}
+		c, err = r.create(ctx, rehearsal)
 	}
-	c, err := r.p.Ledger.CreateCampaign(ctx, ledger.NewCampaign{
-		Name: r.Order.Name, Content: r.Content, ListID: r.Audience.List.ID, Digest: digest, Provider: r.Identity,
-		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Timing: r.Timing, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
-	})
 	if err != nil {
 		return err
 	}
@@ -271,6 +269,24 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 		return &NobodyError{Total: plan.Total, Suppressed: plan.Suppressed}
 	}
 	return nil
+}
+
+// create writes the draft of a campaign without its plan.
+func (r *Preparation) create(ctx context.Context, rehearsal bool) (*ledger.Campaign, error) {
+	if err := knowsFields(&r.Content, r.Limits, r.Audience.List); err != nil {
+		return nil, err
+	}
+	digest := digest(r.Audience.List, &r.Content, r.Identity)
+	again := r.Order.Again || rehearsal
+	if !again {
+		if err := r.p.refuseSimilar(ctx, digest, r.Replaces); err != nil {
+			return nil, err
+		}
+	}
+	return r.p.Ledger.CreateCampaign(ctx, ledger.NewCampaign{
+		Name: r.Order.Name, Content: r.Content, ListID: r.Audience.List.ID, Digest: digest, Provider: r.Identity,
+		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Timing: r.Timing, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
+	})
 }
 
 // NobodyError says that a plan came to nobody who can be sent to.
