@@ -60,8 +60,8 @@ func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 // With each key it remembers a mark of 40 bits: the line of the file on which
 // the key was first seen.
 //
-// Digest may be called from any number of goroutines; the rest from one at a
-// time.
+// Digest may be called from any number of goroutines, and so may Has while nobody
+// adds; the rest from one at a time.
 type Seen struct {
 	seeds  [2]maphash.Seed
 	shards [seenShards]seenShard
@@ -132,6 +132,13 @@ func (s *Seen) Mark(d Digest, mark int64) {
 	if slot := s.shards[d.lo>>(64-seenBits)].find(d.hi, d.lo<<seenBits>>markBits); slot != nil {
 		slot.low = slot.low>>markBits<<markBits | uint64(min(max(mark, 0), MaxMark))
 	}
+}
+
+// Has reports whether the key is in. Any number of goroutines may ask while
+// nobody adds.
+func (s *Seen) Has(key []byte) bool {
+	_, there := s.Find(s.Digest(key))
+	return there
 }
 
 // Len is the number of different keys.

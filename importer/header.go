@@ -98,9 +98,10 @@ type mapping struct {
 }
 
 // mapHeader understands the header row. A header without a phone number and
-// without an address is a *FileError, unless it is that of an update. One that
-// `list export` wrote says itself what its columns are.
-func mapHeader(file string, line int, header []string, update bool) (*mapping, error) {
+// without an address is a *FileError; for opt-outs, an e-mail address will do,
+// and an update needs neither. One that `list export` wrote says itself what its
+// columns are.
+func mapHeader(file string, line int, header []string, o Options) (*mapping, error) {
 	if m := mapExported(header); m != nil {
 		return m, nil
 	}
@@ -115,7 +116,7 @@ func mapHeader(file string, line int, header []string, update bool) (*mapping, e
 			m.at[s.role], rank[s.role], m.title[s.role] = i, s.rank, strings.TrimSpace(h)
 		}
 	}
-	if !update && m.at[rolePhone] < 0 && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
+	if o.Key == "" && m.at[rolePhone] < 0 && !(o.OptOuts && m.at[roleEmail] >= 0) && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
 		return nil, &FileError{Name: file, Line: line, Problem: unusable(header)}
 	}
 	m.nameFields(header)

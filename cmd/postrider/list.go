@@ -22,7 +22,7 @@ func (m *Main) listCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use: "list", Short: "Contact lists: import a file, change, look, export, remove",
 	},
-		m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listExportCommand(), m.listDedupeCommand(), m.listRmCommand(),
+		m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listDedupeCommand(), m.listRmCommand(),
 		notBuilt("push", "copying a list to the provider"), notBuilt("pull", "copying a list from the provider"))
 }
 
