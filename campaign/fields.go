@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -14,8 +15,9 @@ import (
 // lower-case names of the columns that are nothing better than themselves. It
 // never changes once made, so any number of goroutines may read it.
 type Columns struct {
-	names []string
-	at    map[string]int
+	names  []string
+	at     map[string]int
+	sorted []int // places in the order of the names, for AppendKey
 }
 
 // NewColumns makes a header. The names must differ from each other: a second
@@ -26,7 +28,9 @@ func NewColumns(names ...string) *Columns {
 		if _, twice := c.at[n]; !twice {
 			c.at[n] = i
 		}
+		c.sorted = append(c.sorted, i)
 	}
+	slices.SortStableFunc(c.sorted, func(a, b int) int { return strings.Compare(c.names[a], c.names[b]) })
 	return c
 }
 
@@ -88,6 +92,22 @@ func (f Fields) Get(name string) (string, bool) {
 		return "", false
 	}
 	return f.Values[i], true
+}
+
+// AppendKey appends to b what tells these fields from others: names and values
+// of all that have one, in an order that does not depend on the file's. A column
+// that is empty, or not there, makes no difference.
+func (f Fields) AppendKey(b []byte) []byte {
+	if f.Columns == nil {
+		return b
+	}
+	for _, i := range f.Columns.sorted {
+		if i < len(f.Values) && f.Values[i] != "" {
+			b = append(append(b, f.Columns.names[i]...), '\x1e')
+			b = append(append(b, f.Values[i]...), '\x1f')
+		}
+	}
+	return b
 }
 
 // All yields every name with its value, in the order of the file.

@@ -123,11 +123,28 @@ func (s *Seen) AddDigest(d Digest, mark int64) (first int64, isNew bool) {
 	return first, isNew
 }
 
+// Find returns the mark of the key that the digest stands for, and whether it
+// is in the set.
+func (s *Seen) Find(d Digest) (mark int64, there bool) {
+	slot := s.shards[d.lo>>(64-seenBits)].find(d.hi, d.lo<<seenBits>>markBits)
+	if slot == nil {
+		return 0, false
+	}
+	return int64(slot.low & MaxMark), true
+}
+
+// Mark gives a key that is in the set another mark; one that is not stays out.
+func (s *Seen) Mark(d Digest, mark int64) {
+	if slot := s.shards[d.lo>>(64-seenBits)].find(d.hi, d.lo<<seenBits>>markBits); slot != nil {
+		slot.low = slot.low>>markBits<<markBits | uint64(min(max(mark, 0), MaxMark))
+	}
+}
+
 // Has reports whether the key is in. Any number of goroutines may ask while
 // nobody adds.
 func (s *Seen) Has(key []byte) bool {
-	d := s.Digest(key)
-	return s.shards[d.lo>>(64-seenBits)].has(d.hi, d.lo<<seenBits>>markBits)
+	_, there := s.Find(s.Digest(key))
+	return there
 }
 
 // Len is the number of different keys.
@@ -193,18 +210,19 @@ func (t *seenShard) add(hi, low uint64) (int64, bool) {
 	}
 }
 
-// has looks for a hash, of the second of which it is given the bits that are kept.
-func (t *seenShard) has(hi, second uint64) bool {
+// find returns the slot of a key, or nil.
+func (t *seenShard) find(hi, second uint64) *seenSlot {
 	i, _ := bits.Mul64(hi, t.home)
 	for ; i < uint64(len(t.slots)); i++ {
-		switch at := t.slots[i]; {
-		case at.hi == hi && at.low>>markBits == second:
-			return true
+		at := &t.slots[i]
+		switch {
 		case at.hi == 0 || at.hi > hi:
-			return false
+			return nil
+		case at.hi == hi && at.low>>markBits == second:
+			return at
 		}
 	}
-	return false
+	return nil
 }
 
 // grow makes the table an eighth larger (twice while it is tiny). The order of

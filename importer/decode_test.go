@@ -147,6 +147,9 @@ func TestTheSameRowsInAnyDressGiveTheSameContacts(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if d.name == "Windows-1252" && anyUTF8(file) {
+			file = []byte(text) // Ä€ is Ā to whoever takes it for UTF-8: nobody could know
+		}
 		packed := rapid.SampledFrom([]string{"no", "gzip", "zip", "xlsx"}).Draw(t, "packed")
 		switch packed {
 		case "gzip":
@@ -184,6 +187,19 @@ func TestTheSameRowsInAnyDressGiveTheSameContacts(t *testing.T) {
 			t.Fatalf("%s:\n%s", d.name, diff)
 		}
 	})
+}
+
+// anyUTF8 reports whether a character of more than one byte stands in a text,
+// read as UTF-8.
+func anyUTF8(b []byte) bool {
+	for len(b) > 0 {
+		_, n := utf8.DecodeRune(b)
+		if n > 1 {
+			return true
+		}
+		b = b[n:]
+	}
+	return false
 }
 
 // renumber takes the lines out.

@@ -32,8 +32,8 @@ type mapping struct {
 	dropped   []bool            // columns that are not read
 	named     []bool            // columns that --map named, other than by their number
 	spare     []int             // further columns that hold phone numbers too, the better first
-	optOuts   bool              // the rows are opt-outs: an e-mail address will do
-	known     int               // columns whose header name is known, or was named by --map
+	purpose   purpose
+	known     int // columns whose header name is known, or was named by --map
 
 	lastFirst   bool // full names are written with the last name first
 	numberFirst bool // a house number goes before its street
@@ -49,14 +49,14 @@ func newMapping(line, width int) *mapping {
 
 // mapHeader understands the header row. A header without a phone number and
 // without an address is a *FileError, and so is one without a column that was
-// assigned; for opt-outs, an e-mail address will do.
-func mapHeader(file string, line int, header []string, assigned []assignment, optOuts bool) (*mapping, error) {
+// assigned; for opt-outs an e-mail address will do, and an update needs neither.
+func mapHeader(file string, line int, header []string, assigned []assignment, why purpose) (*mapping, error) {
 	words, err := newLexicon()
 	if err != nil {
 		return nil, err
 	}
 	m := newMapping(line, len(header))
-	m.optOuts = optOuts
+	m.purpose = why
 	means := make([]spelling, len(header))
 	known := make([]bool, len(header))
 	own := isOwnExport(header)
@@ -83,9 +83,30 @@ func mapHeader(file string, line int, header []string, assigned []assignment, op
 	return m, nil
 }
 
-// hasDestination reports whether something can be sent to the contacts.
+// purpose is what the rows of a file are.
+type purpose int
+
+const (
+	newContacts purpose = iota
+	changedContacts
+	optOuts
+)
+
+func (o *Options) purpose() purpose {
+	switch {
+	case o.OptOuts:
+		return optOuts
+	case o.Key != "":
+		return changedContacts
+	}
+	return newContacts
+}
+
+// hasDestination reports whether the columns are enough for what the rows are:
+// whether something can be sent to the contacts.
 func (m *mapping) hasDestination() bool {
-	return m.at[rolePhone] >= 0 || m.optOuts && m.at[roleEmail] >= 0 || m.at[roleLine1] >= 0 && m.at[rolePostalCode] >= 0
+	return m.purpose == changedContacts || m.at[rolePhone] >= 0 || m.purpose == optOuts && m.at[roleEmail] >= 0 ||
+		m.at[roleLine1] >= 0 && m.at[rolePostalCode] >= 0
 }
 
 // give says that a column holds a role.
@@ -274,22 +295,15 @@ func (m *mapping) all(header []string) []Column {
 	return all
 }
 
-// ownColumns are those of a list that was exported by Postrider, under its own
-// names.
-var ownColumns = [...]role{
-	rolePhone, roleEmail, roleFirstName, roleLastName, roleCountry, roleReference,
-	roleAddressName, roleLine1, roleLine2, roleCity, roleState, rolePostalCode,
-}
-
 // isOwnExport reports whether a list was exported by Postrider. Its columns
 // mean what they are called: a mobile_phone beside its phone is a further
 // column, and not the better number.
 func isOwnExport(header []string) bool {
-	if len(header) < len(ownColumns) {
+	if len(header) < len(exportedRoles) {
 		return false
 	}
-	for i, r := range ownColumns {
-		if header[i] != roleNames[r].field {
+	for i, r := range exportedRoles {
+		if strings.TrimSpace(header[i]) != roleNames[r].field {
 			return false
 		}
 	}
@@ -297,8 +311,8 @@ func isOwnExport(header []string) bool {
 }
 
 func ownSpelling(header string) (spelling, bool) {
-	for _, r := range ownColumns {
-		if header == roleNames[r].field {
+	for _, r := range exportedRoles {
+		if strings.TrimSpace(header) == roleNames[r].field {
 			return spelling{role: r, rank: 1}, true
 		}
 	}

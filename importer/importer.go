@@ -34,6 +34,15 @@ type Options struct {
 	// first_name -> "#3" (the third column). A name that no role has makes a
 	// further column of it; "-" in place of the column drops it unread.
 	Map map[string]string
+	// Seen holds the recipients that are there already, under the mark 0: their
+	// rows are duplicates. The import adds its own to it, under their lines. Nil:
+	// there are none.
+	Seen *campaign.Seen
+	// Key makes it an update: rows are told apart by this field alone, a built-in
+	// one or a further column under its safe name, and one that has nothing there
+	// is rejected. A row may then lack a destination, and nothing is made of other
+	// cells: see campaign.UpdateContact.
+	Key string
 	// OptOuts says that the rows are opt-outs and not contacts; OptOuts of each
 	// contact are what it stands for. Identity does not matter then. The file may
 	// be a single column of numbers or e-mail addresses without a header.
@@ -109,6 +118,7 @@ const (
 	CodeAddressTooLong = campaign.FaultTooLong
 	CodeUnprintable    = campaign.FaultUnprintable
 	CodeExtension      = "extension" // a switchboard, by all appearances
+	CodeNoKey          = "no_key"
 )
 
 // Reject is a row that was dropped.
@@ -183,7 +193,11 @@ func newRun(sink Sink, o Options) (*run, error) {
 		}
 		o.Country = code
 	}
-	return &run{o: o, sink: sink, seen: campaign.NewSeen()}, nil
+	seen := o.Seen
+	if seen == nil {
+		seen = campaign.NewSeen()
+	}
+	return &run{o: o, sink: sink, seen: seen}, nil
 }
 
 // open looks at the beginning of the file and understands its header.
@@ -192,6 +206,9 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 		return err
 	}
 	if err := im.understand(); err != nil {
+		return err
+	}
+	if err := im.findKey(im.mapping.line); err != nil {
 		return err
 	}
 	im.sum.File = im.reader.understood()
@@ -370,6 +387,9 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 	line := c.contacts[v.contact].Line
 	if first, isNew := im.seen.AddDigest(c.digests[v.contact], int64(line)); !isNew {
 		im.sum.Duplicates++
+		if first == 0 {
+			return false, im.reject(Reject{Line: line, Code: CodeDuplicate, Reason: "the recipient is in the list already: nothing, or import with --update to change contacts"})
+		}
 		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: fmt.Sprintf("the same recipient as line %d, which was kept: nothing, unless they are two people", first)})
 	}
 	if v.optedOut {

@@ -134,7 +134,7 @@ func (im *run) understand() error {
 		if im.o.Header == HeaderAuto && looksLikeContact(row.cells) {
 			break
 		}
-		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.OptOuts)
+		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.purpose())
 		if i == 0 {
 			wrong = err
 		}
@@ -195,7 +195,7 @@ func (im *run) withoutHeader(assigned []assignment) error {
 		width-- // delimiters at the end of every row
 	}
 	m := newMapping(0, width)
-	m.optOuts = im.o.OptOuts
+	m.purpose = im.o.purpose()
 	if problem := m.assign(nil, assigned, nil, nil); problem != "" {
 		return &FileError{Name: im.o.Name, Line: im.ahead.rows[0].line, Problem: problem}
 	}

@@ -166,7 +166,7 @@ func FuzzMapHeader(f *testing.F) {
 		for _, assigned := range [][]assignment{nil, assigned} {
 			checkMapping(t, header, assigned)
 		}
-		m, err := mapHeader("people.csv", 1, header, nil, false)
+		m, err := mapHeader("people.csv", 1, header, nil, newContacts)
 		if err != nil || isOwnExport(header) {
 			return
 		}
@@ -174,7 +174,7 @@ func FuzzMapHeader(f *testing.F) {
 		for i, h := range header {
 			dressed[i] = inOtherDress(h, dress+uint64(i))
 		}
-		other, err := mapHeader("people.csv", 1, dressed, nil, false)
+		other, err := mapHeader("people.csv", 1, dressed, nil, newContacts)
 		if err != nil || m.at != other.at {
 			t.Fatalf("%q means %v, and %q %v: %v", header, m.at, dressed, other, err)
 		}
@@ -207,7 +207,7 @@ func inOtherDress(name string, dress uint64) string {
 // checkMapping says what is wrong with how a header is understood, whatever the
 // header.
 func checkMapping(t *testing.T, header []string, assigned []assignment) {
-	m, err := mapHeader("people.csv", 1, header, assigned, false)
+	m, err := mapHeader("people.csv", 1, header, assigned, newContacts)
 	if err != nil {
 		var fe *FileError
 		if !errors.As(err, &fe) || fe.Problem == "" {

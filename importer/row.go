@@ -60,8 +60,15 @@ func (rc *rowChecker) check(c *chunk) {
 		if len(values) > first {
 			k.Fields = campaign.Fields{Columns: rc.mapping.columns, Values: values[first:len(values):len(values)]}
 		}
+		if reject := rc.lacksKey(k); reject != nil {
+			c.contacts = c.contacts[:len(c.contacts)-1]
+			c.verdicts = append(c.verdicts, verdict{contact: -1, reject: reject})
+			continue
+		}
 		if rc.o.OptOuts {
 			key = appendOptOutKey(key[:0], k)
+		} else if rc.o.Key != "" {
+			key, _ = campaign.AppendFieldKey(key[:0], k, rc.o.Key)
 		} else {
 			key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
 		}
@@ -77,7 +84,7 @@ func (rc *rowChecker) ownFile(k *campaign.Contact) string {
 		file, _ := k.Field(rc.o.FileColumn)
 		return file
 	case rc.o.Identity == campaign.ByContact:
-		return strings.Join(k.Fields.Values, "\x1f")
+		return string(k.Fields.AppendKey(nil))
 	}
 	return ""
 }
@@ -101,13 +108,13 @@ func isText(row []string) bool {
 	return true
 }
 
-// cell is a cell of a row without the white space around it; empty when the
+// cell is a cell of a row as a contact holds it; empty when the
 // row, or the file, has no such column.
 func cell(row []string, column int) string {
 	if column < 0 || column >= len(row) {
 		return ""
 	}
-	return strings.TrimSpace(row[column])
+	return held(row[column])
 }
 
 // fill reads a row into a contact, or says why it cannot: the row has neither a
@@ -137,6 +144,9 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	}
 	k.Country = country
 	rc.fillAddress(k, row, full)
+	if rc.o.Key != "" {
+		rc.leaveBare(k, row, full)
+	}
 
 	phone := cell(row, m.at[rolePhone])
 	var e164, region string
@@ -161,6 +171,8 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 			return rc.badAddress(k)
 		}
 		return nil // whether its address is good is asked when a letter is planned
+	case phone == "" && rc.o.Key != "":
+		return nil
 	case k.Address.Complete():
 		return rc.badAddress(k) // if it is good, a letter can reach it
 	case phone == "":

@@ -79,7 +79,7 @@ func TestHeaderNamesMeanWhatTheyMeanInTheirLanguage(t *testing.T) {
 
 func TestFurtherColumnsOfNumbersAreKnownTheBetterFirst(t *testing.T) {
 	t.Parallel()
-	m, err := mapHeader("people.csv", 1, []string{"Fax", "Work Phone", "Name", "Mobile", "Phone", "Home Phone", "Phone Type", "Company Phone"}, nil, false)
+	m, err := mapHeader("people.csv", 1, []string{"Fax", "Work Phone", "Name", "Mobile", "Phone", "Home Phone", "Phone Type", "Company Phone"}, nil, newContacts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func mapped(t *testing.T, header string, assigned map[string]string) map[string]
 		t.Fatal(err)
 	}
 	columns := strings.Split(header, ",")
-	m, err := mapHeader("people.csv", 1, columns, all, false)
+	m, err := mapHeader("people.csv", 1, columns, all, newContacts)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/importer"
@@ -27,6 +26,11 @@ type ImportRequest struct {
 	Map        map[string]string // what columns are; see importer.Options
 	Header     importer.HeaderMode
 	ShowValues bool // in the report of dropped rows
+	// Mode is what becomes of a list that has the name already; empty: it must
+	// hold the same contacts. A list that is not there is made, whatever it is.
+	Mode ledger.Mode
+	// Key is the field by which ledger.Updated finds the contact that a row is of.
+	Key string
 }
 
 // Audience is a list, and what its import came to when it was a file.
@@ -34,6 +38,9 @@ type Audience struct {
 	List        *ledger.List
 	RejectsFile string // lists every dropped row; empty when none was dropped
 	Summary     importer.Summary
+	// Counts is what the import came to, though it may have changed nothing.
+	Counts  ledger.ListCounts
+	Changed bool // there is a new list, or a new version of it
 }
 
 // Import reads a file into a list, whole or not at all.
@@ -50,35 +57,29 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	if err != nil {
 		return nil, err
 	}
-	w, err := p.Ledger.CreateList(ctx, r.Name, base, r.Identity.String())
+	in, err := p.intake(ctx, &r)
 	if err != nil {
 		return nil, err
 	}
 	rejects := &rejectsFile{path: p.rejectsPath(base)}
 	bar := p.meter("importing "+base, "rows")
-	options.Reject = rejects.write
+	options.Seen, options.Reject = in.seen, rejects.write
 	options.Progress = func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) }
-	sum, err := importer.Import(ctx, file, w, options)
+	sum, err := importer.Import(ctx, file, in.sink, options)
 	bar.End()
+	var done *Audience
+	if err == nil {
+		done, err = in.finish(ctx, &sum, rejects.write)
+	}
 	if err = errors.Join(err, rejects.close()); err != nil {
-		// The caller's context may have ended; the half list goes all the same.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		if aerr := w.Abort(clean); aerr != nil {
-			p.Log.Warn("what was read of the file is out of sight, and is removed at the next start", "error", aerr)
-		}
-		if rejects.file != nil && ctx.Err() == nil {
+		in.discard(ctx)
+		if rejects.file != nil && ctx.Err() == nil && campaign.ErrorCode(err) != campaign.CodeExists {
 			return nil, fmt.Errorf("%w; dropped rows, with line and reason: %s", err, rejects.name())
 		}
 		return nil, err
 	}
-	list, err := w.Finish(ctx, ledger.ListCounts{
-		Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Audience{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
+	done.RejectsFile, done.Summary = rejects.name(), sum
+	return done, nil
 }
 
 // importOptions is how a file is read, for an import and for its preview.
@@ -87,7 +88,7 @@ func (p *Preparer) importOptions(ctx context.Context, r ImportRequest) (importer
 	return importer.Options{
 		Name: filepath.Base(FileName(r.File)), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
 		Encoding: r.Encoding, Delimiter: r.Delimiter, Sheet: r.Sheet, Member: r.Member,
-		Map: r.Map, Header: r.Header, ShowValues: r.ShowValues,
+		Map: r.Map, Header: r.Header, ShowValues: r.ShowValues, Key: r.Key,
 		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
 	}, err
 }

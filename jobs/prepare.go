@@ -251,27 +251,19 @@ func (p *Preparer) audience(ctx context.Context, o *Order, c *campaign.Content) 
 // approved: nothing stands in its way. The same campaign, unfinished or of the
 // last day, is a *ledger.SimilarError.
 func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
-	if err := knowsFields(&r.Content, r.Limits, r.Audience.List); err != nil {
-		return err
-	}
-	if err := r.checkWhere(); err != nil {
-		return err
-	}
-	segment, err := r.segmentDigest()
-	if err != nil {
-		return err
-	}
-	digest := digest(r.Audience.List, &r.Content, r.Identity, segment)
-	again := r.Order.Again || rehearsal
-	if !again {
-		if err := r.p.refuseSimilar(ctx, digest, r.Replaces); err != nil {
-			return err
+	c, err := r.create(ctx, rehearsal)
+	for tries := 0; tries < 3 && campaign.ErrorCode(err) == campaign.CodeNotFound && strings.HasPrefix(r.Order.To, "list:"); tries++ {
+		// Another version may have taken the list's place since it was looked up.
+		now, aerr := r.p.audience(ctx, r.Order, &r.Content)
+		if aerr != nil {
+			return aerr
 		}
+		if now.List.ID == r.Audience.List.ID {
+			break
+		}
+		r.Audience = now
+		c, err = r.create(ctx, rehearsal)
 	}
-	c, err := r.p.Ledger.CreateCampaign(ctx, ledger.NewCampaign{
-		Name: r.Order.Name, Content: r.Content, ListID: r.Audience.List.ID, Digest: digest, Provider: r.Identity,
-		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Timing: r.Timing, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
-	})
 	if err != nil {
 		return err
 	}
@@ -297,6 +289,31 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 		return &NobodyError{Total: plan.Total, Suppressed: plan.Suppressed, Segment: plan.Segment}
 	}
 	return nil
+}
+
+// create writes the draft of a campaign without its plan.
+func (r *Preparation) create(ctx context.Context, rehearsal bool) (*ledger.Campaign, error) {
+	if err := knowsFields(&r.Content, r.Limits, r.Audience.List); err != nil {
+		return nil, err
+	}
+	if err := r.checkWhere(); err != nil {
+		return nil, err
+	}
+	segment, err := r.segmentDigest()
+	if err != nil {
+		return nil, err
+	}
+	digest := digest(r.Audience.List, &r.Content, r.Identity, segment)
+	again := r.Order.Again || rehearsal
+	if !again {
+		if err := r.p.refuseSimilar(ctx, digest, r.Replaces); err != nil {
+			return nil, err
+		}
+	}
+	return r.p.Ledger.CreateCampaign(ctx, ledger.NewCampaign{
+		Name: r.Order.Name, Content: r.Content, ListID: r.Audience.List.ID, Digest: digest, Provider: r.Identity,
+		Currency: r.Account.Currency.Code, StartAt: r.StartAt, Timing: r.Timing, Budget: r.Budget, Actor: r.p.Actor, Again: again, Replaces: r.Replaces,
+	})
 }
 
 // NobodyError says that a plan came to nobody who can be sent to.

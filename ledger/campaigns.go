@@ -173,7 +173,7 @@ func (l *Ledger) holdList(ctx context.Context, tx *tx, id int64) error {
 	var state string
 	err := tx.exec.QueryRowContext(ctx, `SELECT state FROM lists WHERE id = $1`+l.store.forUpdate(), id).Scan(&state)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && state != "ready" {
-		return campaign.Errorf(campaign.CodeNotFound, "there is no list %d that is whole: `postrider list ls` shows them", id)
+		return campaign.Errorf(campaign.CodeNotFound, "there is no list %d that is whole and current: `postrider list ls` shows them", id)
 	}
 	if err != nil {
 		return fmt.Errorf("reading list %d: %w", id, err)

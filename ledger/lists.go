@@ -2,13 +2,10 @@ package ledger
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"strconv"
 	"strings"
 	"time"
@@ -22,29 +19,37 @@ type List struct {
 	ID         int64
 	Name       string // empty: the audience of one campaign
 	State      string // importing, ready, retired
+	Version    int    // from 1; raised by whatever changes a named list
+	Mode       Mode   // what made this version
 	Source     string // base name of the file
 	Columns    []string
 	Digest     string // over the contacts in order
 	Identity   string // by what the import told duplicates
 	Contacts   int
-	Rows       int
-	Duplicates int
-	Rejected   int
-	Suppressed int
+	ListCounts // of what made this version
 	Created    time.Time
 }
 
-// ListCounts is what an import came to.
-type ListCounts struct{ Rows, Imported, Duplicates, Rejected, Suppressed int }
+// ListCounts is what an import came to. Rows is the sum of the four after it,
+// Imported that of the last three.
+type ListCounts struct {
+	Rows, Imported, Duplicates, Rejected, Suppressed int
+
+	Added     int // contacts that the version before does not have
+	Updated   int // contacts that it has otherwise
+	Unchanged int // rows that said nothing new
+}
 
 // ListWriter takes in one import. Until Finish, no reader sees the list.
 type ListWriter struct {
 	l       *Ledger
 	id      int64
-	columns *campaign.Columns
-	digest  hash.Hash
-	buf     []byte
+	mode    Mode
+	content *ListContent
+	written int    // contacts that Contacts took
 	behind  behind // the chunk before is written while the next is packed
+
+	change // of a version that another goes before
 }
 
 // importLease is how long an importer may be silent before its half list is
@@ -54,7 +59,7 @@ const importLease = 60 * time.Second
 // CreateList begins an import. An empty name makes the audience of one
 // campaign; a name that is taken is an Error with CodeExists.
 func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) (*ListWriter, error) {
-	w := &ListWriter{l: l, digest: sha256.New()}
+	w := &ListWriter{l: l, mode: Imported, content: NewListContent()}
 	err := l.store.write(ctx, func(tx *tx) error {
 		now, err := l.now(ctx, tx)
 		if err != nil {
@@ -103,20 +108,18 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 	if len(chunk) == 0 {
 		return nil
 	}
-	if w.columns == nil {
-		w.columns = chunk[0].Fields.Columns
-	}
 	cells := make([]contactCells, len(chunk))
 	for i := range chunk {
-		cells[i] = contactCells{int64(chunk[i].Line), chunk[i].Phone, packContact(&chunk[i])}
-		w.buf = w.buf[:0]
-		for _, s := range [...]string{cells[i].phone, cells[i].data} {
-			w.buf = strconv.AppendInt(w.buf, int64(len(s)), 10)
-			w.buf = append(w.buf, ':')
-			w.buf = append(w.buf, s...)
+		cells[i] = w.content.pack(&chunk[i])
+		if w.mode == Updated { // the digest comes when it is known what becomes of the row
+			if err := w.remember(chunk[i].Line); err != nil {
+				return err
+			}
+		} else {
+			w.content.add(cells[i].phone, cells[i].data)
 		}
-		w.digest.Write(w.buf)
 	}
+	w.written += len(chunk)
 	// The write outlives the call, and so the context that the call was given.
 	ctx = context.WithoutCancel(ctx)
 	return w.behind.start(func() error { return w.write(ctx, cells) })
@@ -129,18 +132,12 @@ type contactCells struct {
 }
 
 func (w *ListWriter) write(ctx context.Context, cells []contactCells) error {
-	return w.l.writeLoosely(ctx, crashpoint.ImportChunk, func(tx *tx) error {
-		now, err := w.l.now(ctx, tx)
-		if err != nil {
+	var first int64
+	err := w.l.writeLoosely(ctx, crashpoint.ImportChunk, func(tx *tx) (err error) {
+		if err := w.renew(ctx, tx); err != nil {
 			return err
 		}
-		// Nothing is added to a list that was removed or discarded meanwhile.
-		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET lease_until = $1 WHERE id = $2 AND state = 'importing'`, now+importLease.Milliseconds(), w.id))
-		if err != nil {
-			return goneImport(err)
-		}
-		first, err := takeIDs(ctx, tx, "contact", len(cells))
-		if err != nil {
+		if first, err = takeIDs(ctx, tx, "contact", len(cells)); err != nil {
 			return err
 		}
 		_, err = tx.exec.ExecContext(ctx, `UPDATE lists SET first_id = CASE WHEN first_id = 0 THEN $1 ELSE first_id END, last_id = $2 WHERE id = $3`,
@@ -154,6 +151,22 @@ func (w *ListWriter) write(ctx context.Context, cells []contactCells) error {
 			each:    func(i int, v []any) { v[0], v[1], v[2] = cells[i].line, cells[i].phone, cells[i].data },
 		})
 	})
+	w.wrote(first, len(cells))
+	return err
+}
+
+// renew shows that the importer lives. Nothing is added to a list that was
+// removed or discarded meanwhile.
+func (w *ListWriter) renew(ctx context.Context, tx *tx) error {
+	now, err := w.l.now(ctx, tx)
+	if err != nil {
+		return err
+	}
+	err = oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET lease_until = $1 WHERE id = $2 AND state = 'importing'`, now+importLease.Milliseconds(), w.id))
+	if err != nil {
+		return goneImport(err)
+	}
+	return nil
 }
 
 // goneImport names what an update of a list that is no longer being imported
@@ -165,23 +178,44 @@ func goneImport(err error) error {
 	return fmt.Errorf("writing the list: %w", err)
 }
 
-// Finish makes the list visible, whole.
+// Finish makes the list visible, whole. A version that another goes before
+// takes its place in the same moment (see NewVersion); when it says the same,
+// nothing is changed, and the list is the one before.
 func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 	if err := w.behind.wait(); err != nil {
 		return nil, err
 	}
-	columns, err := json.Marshal(append([]string{}, w.columns.Names()...))
+	columns, err := json.Marshal(append([]string{}, w.content.columns.Names()...))
 	if err != nil {
 		return nil, fmt.Errorf("writing the list's columns: %w", err)
 	}
-	w.digest.Write(columns)
+	digest, contacts := w.content.Digest(), w.written
+	if w.base != nil {
+		if w.saysTheSame(digest) {
+			return w.base, w.Abort(ctx)
+		}
+		if err := w.copyBase(ctx); err != nil {
+			return nil, err
+		}
+		contacts = w.contacts()
+	}
 	err = w.l.write(ctx, crashpoint.ImportFinish, func(tx *tx) error {
-		return oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'ready', columns = $1, digest = $2, contacts = $3, rows = $4, duplicates = $5,
-			rejected = $6, suppressed = $7, lease_until = 0 WHERE id = $8 AND state = 'importing'`,
-			string(columns), hex.EncodeToString(w.digest.Sum(nil)), n.Imported, n.Rows, n.Duplicates, n.Rejected, n.Suppressed, w.id))
+		name, version, err := w.takeName(ctx, tx)
+		if err != nil {
+			return err
+		}
+		err = oneRow(tx.exec.ExecContext(ctx, `UPDATE lists SET state = 'ready', name = COALESCE($1, name), version = $2, mode = $3, columns = $4, digest = $5,
+			contacts = $6, rows = $7, imported = $8, duplicates = $9, rejected = $10, suppressed = $11, added = $12, updated = $13, unchanged = $14, lease_until = 0
+			WHERE id = $15 AND state = 'importing'`,
+			name, version, string(w.mode), string(columns), digest, contacts,
+			n.Rows, n.Imported, n.Duplicates, n.Rejected, n.Suppressed, n.Added, n.Updated, n.Unchanged, w.id))
+		if err != nil {
+			return goneImport(err)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, goneImport(err)
+		return nil, err
 	}
 	return w.l.List(ctx, w.id)
 }
@@ -236,7 +270,8 @@ func (l *Ledger) deleteInPieces(ctx context.Context, query string, args ...any) 
 	}
 }
 
-const listColumnsSQL = `id, COALESCE(name, ''), state, source, columns, digest, identity, contacts, rows, duplicates, rejected, suppressed, created_at`
+const listColumnsSQL = `id, COALESCE(name, ''), state, version, mode, source, columns, digest, identity, contacts,
+	rows, imported, duplicates, rejected, suppressed, added, updated, unchanged, created_at`
 
 func scanList(row scanner) (*List, error) {
 	var (
@@ -244,7 +279,8 @@ func scanList(row scanner) (*List, error) {
 		columns string
 		created int64
 	)
-	err := row.Scan(&li.ID, &li.Name, &li.State, &li.Source, &columns, &li.Digest, &li.Identity, &li.Contacts, &li.Rows, &li.Duplicates, &li.Rejected, &li.Suppressed, &created)
+	err := row.Scan(&li.ID, &li.Name, &li.State, &li.Version, &li.Mode, &li.Source, &columns, &li.Digest, &li.Identity, &li.Contacts,
+		&li.Rows, &li.Imported, &li.Duplicates, &li.Rejected, &li.Suppressed, &li.Added, &li.Updated, &li.Unchanged, &created)
 	if err != nil {
 		return nil, err
 	}
@@ -288,7 +324,7 @@ func (l *Ledger) FindList(ctx context.Context, ref string) (*List, error) {
 	case "importing":
 		return nil, campaign.Errorf(campaign.CodeConflict, "list %q is still being imported: try again when that has ended", ref)
 	default:
-		return nil, campaign.Errorf(campaign.CodeNotFound, "list %q was removed: `postrider list ls` shows those that are there", ref)
+		return nil, campaign.Errorf(campaign.CodeNotFound, "list %q was removed, or is an earlier version of one: `postrider list ls` shows those that are there", ref)
 	}
 	return li, nil
 }
@@ -326,6 +362,32 @@ func (l *Ledger) RemoveList(ctx context.Context, id int64) error {
 	})
 	if err != nil {
 		return fmt.Errorf("removing list %d: %w", id, err)
+	}
+	if planned {
+		return nil
+	}
+	return l.dropList(ctx, id)
+}
+
+// RemoveNamedList is RemoveList for whatever version of the list is current.
+func (l *Ledger) RemoveNamedList(ctx context.Context, name string) error {
+	var (
+		id      int64
+		planned bool
+	)
+	err := l.store.write(ctx, func(tx *tx) error {
+		// As in RemoveList, the update comes first.
+		err := tx.exec.QueryRowContext(ctx, `UPDATE lists SET name = NULL, state = 'retired', lease_until = 0 WHERE name = $1 AND state = 'ready' RETURNING id`, name).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			return campaign.Errorf(campaign.CodeNotFound, "there is no list named %q any more: `postrider list ls` shows those that are there", name)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.exec.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM campaigns WHERE list_id = $1)`, id).Scan(&planned)
+	})
+	if err != nil {
+		return fmt.Errorf("removing list %q: %w", name, err)
 	}
 	if planned {
 		return nil
@@ -411,10 +473,25 @@ func (l *Ledger) EachContact(ctx context.Context, list int64, fn func(*campaign.
 			return err
 		}
 		if n == 0 {
-			return nil
+			return l.stillThere(ctx, list)
 		}
 		from = last + 1
 	}
+}
+
+// stillThere tells a list that was read whole from one that was removed, or
+// replaced, in the meantime: its contacts went while it was read.
+func (l *Ledger) stillThere(ctx context.Context, list int64) error {
+	var there bool
+	err := l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM lists WHERE id = $1
+		AND (state <> 'retired' OR EXISTS (SELECT 1 FROM campaigns WHERE list_id = $1)))`, list).Scan(&there)
+	if err != nil {
+		return fmt.Errorf("reading list %d: %w", list, err)
+	}
+	if !there {
+		return campaign.Errorf(campaign.CodeConflict, "the list was changed or removed while it was read: try again")
+	}
+	return nil
 }
 
 // stretch is how many contacts of a list are read at a time.

@@ -238,7 +238,7 @@ func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, er
 		}
 	}
 	rows, err = l.store.read().QueryContext(ctx, `SELECT id FROM lists WHERE (state = 'importing' AND lease_until <= $1)
-		OR (state IN ('retired', 'ready') AND name IS NULL AND lease_until <= $1 AND created_at < $2
+		OR ((state = 'retired' OR state = 'ready' AND name IS NULL AND created_at < $2) AND lease_until <= $1
 		    AND NOT EXISTS (SELECT 1 FROM campaigns c WHERE c.list_id = lists.id))`, now.UnixMilli(), now.Add(-time.Hour).UnixMilli())
 	if err != nil {
 		return campaigns, lists, fmt.Errorf("looking for half imports: %w", err)

@@ -26,7 +26,7 @@ func (s *shell) reads(in io.Reader, args ...string) *ran {
 }
 
 // workbook is one with a sheet of its own beside an empty one.
-func workbook(t *testing.T) []byte {
+func workbookFile(t *testing.T) []byte {
 	t.Helper()
 	f := excelize.NewFile()
 	_, err := f.NewSheet("VIPs")
@@ -53,7 +53,7 @@ func TestAListIsImportedFromStandardInput(t *testing.T) {
 	if _, err := os.Stat(rejects); err != nil {
 		t.Error(err)
 	}
-	s.reads(bytes.NewReader(workbook(t)), "list", "import", "book", "-", "--country", "AU").exits(exitDone).says("1 imported")
+	s.reads(bytes.NewReader(workbookFile(t)), "list", "import", "book", "-", "--country", "AU").exits(exitDone).says("1 imported")
 	s.reads(strings.NewReader(""), "list", "import", "none", "-").exits(exitFailed).warns("stdin: the file is empty")
 	s.reads(strings.NewReader("phone\n0411\n"), "list", "import", "none", "-").exits(exitFailed).warns("stdin")
 }
@@ -61,7 +61,7 @@ func TestAListIsImportedFromStandardInput(t *testing.T) {
 func TestFlagsSayHowAFileIsRead(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	s.file("book.xlsx", string(workbook(t)))
+	s.file("book.xlsx", string(workbookFile(t)))
 	s.file("plain.csv", "phone;note\n+61411111111;\xe8\n")
 	s.run("list", "import", "a", "book.xlsx", "--sheet", "vips", "--country", "AU", "--json").exits(exitDone).holds(map[string]any{"imported": 1})
 	s.run("list", "import", "b", "plain.csv", "--encoding", "windows-1251", "--delimiter", ";", "--json").exits(exitDone).holds(map[string]any{"imported": 1})
@@ -97,7 +97,7 @@ func TestAnAudienceComesFromStandardInput(t *testing.T) {
 	s.run("send", "--channel", "sms", "--body", "Hi", "--to", "people.csv", "--delimiter", "x", "--dry-run").exits(exitUsage).warns("--delimiter: there is no delimiter")
 	s.file("campaign.yaml", "channel: sms\nto: \"-\"\nbody: Hi\n")
 	s.reads(people(), "campaign", "create", "-f", "campaign.yaml").exits(exitUsage).warns("campaign.yaml:2: to: - is standard input")
-	s.file("book.xlsx", string(workbook(t)))
+	s.file("book.xlsx", string(workbookFile(t)))
 	s.file("book.yaml", "channel: sms\nto: book.xlsx\nsheet: VIPs\ncountry: AU\nbody: Hi {{first_name}}\n")
 	s.run("campaign", "create", "-f", "book.yaml", "--json").exits(exitDone).holds(map[string]any{"total": 1})
 }

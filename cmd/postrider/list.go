@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -25,7 +20,7 @@ import (
 
 func (m *Main) listCommand() *cobra.Command {
 	return group(&cobra.Command{
-		Use: "list", Short: "Contact lists: import a file, look, export, remove",
+		Use: "list", Short: "Contact lists: import a file, change, look, export, remove",
 	},
 		m.listPreviewCommand(), m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listRmCommand(),
 		notBuilt("push", "copying a list to the provider"), notBuilt("pull", "copying a list from the provider"))
@@ -65,65 +60,118 @@ func notBuilt(name, what string) *cobra.Command {
 	}
 }
 
-// listJSON is what --json shows of a list.
+// listJSON is what --json shows of a list: what is in it, and what the change
+// that made it came to.
 type listJSON struct {
-	ID         int64     `json:"id"`
-	List       string    `json:"list"`
-	Rows       int       `json:"rows"` // imported + duplicates + rejected + suppressed
-	Imported   int       `json:"imported"`
-	Duplicates int       `json:"duplicates"`
-	Rejected   int       `json:"rejected"`
-	Suppressed int       `json:"suppressed"`
-	Columns    []string  `json:"columns"` // the list's own, beside those every list has
-	Source     string    `json:"source"`  // base name of the file
-	Created    time.Time `json:"created"`
+	ID         int64       `json:"id"` // of the version
+	List       string      `json:"list"`
+	Version    int         `json:"version"`
+	Contacts   int         `json:"contacts"` // in it now
+	Mode       ledger.Mode `json:"mode"`
+	Rows       int         `json:"rows"` // imported + duplicates + rejected + suppressed
+	Imported   int         `json:"imported"`
+	Duplicates int         `json:"duplicates"`
+	Rejected   int         `json:"rejected"`
+	Suppressed int         `json:"suppressed"`
+	Added      int         `json:"added"`
+	Updated    int         `json:"updated"`
+	Unchanged  int         `json:"unchanged"`
+	Columns    []string    `json:"columns"` // the list's own, beside those every list has
+	Source     string      `json:"source"`  // base name of the file
+	Created    time.Time   `json:"created"` // of the version
 }
 
 func listOf(li *ledger.List) listJSON {
 	return listJSON{
-		ID: li.ID, List: li.Name, Rows: li.Rows, Imported: li.Contacts, Duplicates: li.Duplicates,
-		Rejected: li.Rejected, Suppressed: li.Suppressed, Columns: append([]string{}, li.Columns...),
-		Source: li.Source, Created: li.Created,
+		ID: li.ID, List: li.Name, Version: li.Version, Contacts: li.Contacts, Mode: li.Mode,
+		Rows: li.Rows, Imported: li.Imported, Duplicates: li.Duplicates, Rejected: li.Rejected, Suppressed: li.Suppressed,
+		Added: li.Added, Updated: li.Updated, Unchanged: li.Unchanged,
+		Columns: append([]string{}, li.Columns...), Source: li.Source, Created: li.Created,
 	}
+}
+
+// importFlags say what becomes of a list that has the name already.
+type importFlags struct {
+	append, replace bool
+	update          string
+}
+
+func (f importFlags) mode(cmd *cobra.Command) (ledger.Mode, error) {
+	given, mode := []string{}, ledger.Mode("")
+	for flag, m := range map[string]ledger.Mode{"append": ledger.Appended, "replace": ledger.Replaced, "update": ledger.Updated} {
+		if cmd.Flags().Changed(flag) {
+			given, mode = append(given, "--"+flag), m
+		}
+	}
+	slices.Sort(given)
+	switch {
+	case len(given) > 1:
+		return "", usagef("%s exclude each other: give one of them", strings.Join(given, " and "))
+	case mode == ledger.Appended && !f.append, mode == ledger.Replaced && !f.replace:
+		return "", nil
+	case mode == ledger.Updated && strings.TrimSpace(f.update) == "":
+		return "", usagef("--update needs the column by which contacts are found again, such as --update reference")
+	}
+	return mode, nil
 }
 
 func (m *Main) listImportCommand() *cobra.Command {
 	var (
+		f       importFlags
 		reading jobs.FileReading
 		columns jobs.ColumnFlags
 	)
 	cmd := &cobra.Command{
-		Use: "import NAME FILE", Short: "Import a file as a list",
+		Use: "import NAME FILE", Short: "Import a file as a list, or into one",
 		Long: "Imports a file as a list: CSV in any encoding and with any delimiter, or a workbook (xlsx), also packed\n" +
 			"with gzip or zip; - is standard input. Each recipient is taken once: the first row wins. Dropped rows\n" +
 			"are written with line, column and reason to the current folder: those of customers.csv to\n" +
 			"customers.rejects.csv, in place of an earlier one. `postrider list preview FILE` shows beforehand\n" +
-			"what a file is understood as.",
+			"what a file is understood as.\n\n" +
+			"Into a list that is there already, a file goes in one of three ways; a list that is not there is\n" +
+			"made. The list is changed whole or not at all, and doing the same twice changes nothing.\n\n" +
+			"  --append      adds the rows whose recipient is not in the list yet\n" +
+			"  --replace     puts the file in the place of what is there\n" +
+			"  --update KEY  finds contacts by KEY (phone, email, reference or a column of the list's own),\n" +
+			"                writes what the row says over what they hold, and adds the rows that are of\n" +
+			"                nobody. An empty cell, or a column that the file lacks, says nothing. Contacts\n" +
+			"                that the file does not name stay.",
 		Example: "  postrider list import customers customers.csv --country AU\n" +
-			"  postrider list import customers export.xlsx --sheet Customers",
+			"  postrider list import customers export.xlsx --sheet Customers --replace\n" +
+			"  postrider list import customers changes.csv --update reference",
 		Args: exactArgs(2, "the list's name and the file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.listImport(cmd.Context(), args[0], args[1], reading, columns)
+			mode, err := f.mode(cmd)
+			if err != nil {
+				return err
+			}
+			return m.listImport(cmd.Context(), &columns, jobs.ImportRequest{
+				Name: args[0], File: args[1], Identity: campaign.ByContact, FileReading: reading, Mode: mode, Key: strings.TrimSpace(f.update),
+			})
 		},
 	}
 	// The configuration reads the flag, and checks it.
 	cmd.Flags().String("country", "", "country of numbers written without one, such as AU")
 	reading.AddFlags(cmd.Flags())
 	columns.AddFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&f.append, "append", false, "add what the list does not have")
+	cmd.Flags().BoolVar(&f.replace, "replace", false, "put the file in the place of what the list has")
+	cmd.Flags().StringVar(&f.update, "update", "", "`KEY` by which contacts are found, to be changed")
 	return cmd
 }
 
-func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.FileReading, columns jobs.ColumnFlags) error {
-	if err := checkListName(name); err != nil {
+func (m *Main) listImport(ctx context.Context, columns *jobs.ColumnFlags, request jobs.ImportRequest) error {
+	if err := checkListName(request.Name); err != nil {
 		return err
 	}
-	if flag, err := reading.Check(); err != nil {
+	if flag, err := request.FileReading.Check(); err != nil {
 		return usagef("--%s: %w", flag, err)
 	}
-	assigned, header, err := columns.Read()
-	if err != nil {
+	var err error
+	if request.Map, request.Header, err = columns.Read(); err != nil {
 		return &usageError{err}
 	}
+	request.Country, request.ShowValues = m.cfg.Country, columns.ShowValues
 	l, err := m.openLedger(ctx)
 	if err != nil {
 		return err
@@ -133,20 +181,36 @@ func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.F
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
-	r, err := m.preparer(l, nil).Import(ctx, jobs.ImportRequest{
-		Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact, FileReading: reading,
-		Map: assigned, Header: header, ShowValues: columns.ShowValues,
-	})
+	mode := request.Mode
+	r, err := m.preparer(l, nil).Import(ctx, request)
 	if err != nil {
 		return err
 	}
 	if m.json {
+		// What this import came to, also when it changed nothing.
+		run := *r.List
+		run.ListCounts = r.Counts
+		if run.Mode = mode; mode == "" {
+			run.Mode = ledger.Imported
+		}
 		return m.printJSON(struct {
 			listJSON
+			Changed     bool   `json:"changed"`
 			RejectsFile string `json:"rejects_file"`
-		}{listOf(r.List), r.RejectsFile})
+		}{listOf(&run), r.Changed, r.RejectsFile})
 	}
-	m.say("list %q: %s", r.List.Name, listSums(r.List))
+	m.say("list %q: %s", r.List.Name, countsOf(r.Counts))
+	switch {
+	case !r.Changed:
+		m.say("nothing changed: it has these contacts already (%s, version %d)", number(r.List.Contacts), r.List.Version)
+	case mode == "":
+	case r.List.Version == 1:
+		m.say("there was no such list: it is made, with %s contacts", number(r.List.Contacts))
+	case mode == ledger.Replaced:
+		m.say("version %d, in the place of what was there: %s contacts", r.List.Version, number(r.List.Contacts))
+	default:
+		m.say("version %d: %s, and now %s contacts", r.List.Version, changesOf(r.Counts), number(r.List.Contacts))
+	}
 	if r.RejectsFile != "" {
 		m.say("dropped rows, with line and reason: %s", r.RejectsFile)
 	}
@@ -162,9 +226,29 @@ func checkListName(name string) error {
 	return nil
 }
 
-func listSums(li *ledger.List) string {
+func countsOf(n ledger.ListCounts) string {
 	return fmt.Sprintf("%s rows: %s imported, %s duplicates, %s rejected, %s suppressed",
-		number(li.Rows), number(li.Contacts), number(li.Duplicates), number(li.Rejected), number(li.Suppressed))
+		number(n.Rows), number(n.Imported), number(n.Duplicates), number(n.Rejected), number(n.Suppressed))
+}
+
+func changesOf(n ledger.ListCounts) string {
+	return fmt.Sprintf("%s added, %s updated, %s unchanged", number(n.Added), number(n.Updated), number(n.Unchanged))
+}
+
+// madeBy says how the version of a list came about.
+func madeBy(li *ledger.List) string {
+	source := printable(li.Source)
+	switch li.Mode {
+	case ledger.Appended:
+		return "appended from " + source
+	case ledger.Replaced:
+		return "replaced by " + source
+	case ledger.Updated:
+		return "updated from " + source
+	case ledger.Deduped:
+		return "duplicates taken out"
+	}
+	return "imported from " + source
 }
 
 func (m *Main) listLsCommand() *cobra.Command {
@@ -196,13 +280,9 @@ func (m *Main) listLs(ctx context.Context) error {
 		m.say("there are no lists yet: `postrider list import NAME FILE` makes one")
 		return nil
 	}
-	rows := [][]string{{"ID", "NAME", "CONTACTS", "FROM FILE", "IMPORTED"}}
+	rows := [][]string{{"NAME", "CONTACTS", "VERSION", "LAST CHANGE", "ON"}}
 	for _, li := range all {
-		state := li.Created.Local().Format("2006-01-02 15:04")
-		if li.State != "ready" {
-			state = "being imported"
-		}
-		rows = append(rows, []string{fmt.Sprint(li.ID), printable(li.Name), number(li.Contacts), printable(li.Source), state})
+		rows = append(rows, []string{printable(li.Name), number(li.Contacts), fmt.Sprint(li.Version), madeBy(li), li.Created.Local().Format("2006-01-02 15:04")})
 	}
 	return m.table(rows)
 }
@@ -354,8 +434,11 @@ func (m *Main) listShow(ctx context.Context, name string, values bool) error {
 			First []previewJSON `json:"first"`
 		}{listOf(li), append([]previewJSON{}, first...)})
 	}
-	m.say("List %d %q, imported from %s on %s", li.ID, li.Name, printable(li.Source), li.Created.Local().Format("2006-01-02 15:04"))
-	m.say("  %s", listSums(li))
+	m.say("List %q with %s contacts, version %d: %s on %s", li.Name, number(li.Contacts), li.Version, madeBy(li), li.Created.Local().Format("2006-01-02 15:04"))
+	m.say("  %s", countsOf(li.ListCounts))
+	if li.Version > 1 && li.Mode != ledger.Replaced && li.Mode != ledger.Deduped {
+		m.say("  %s", changesOf(li.ListCounts))
+	}
 	if len(li.Columns) > 0 {
 		m.say("  columns of its own: %s", strings.Join(li.Columns, ", "))
 	}
@@ -367,158 +450,6 @@ func (m *Main) listShow(ctx context.Context, name string, values bool) error {
 	}
 	if len(first) > 0 && !values {
 		m.say("  (values are masked: --show-values shows them)")
-	}
-	return nil
-}
-
-func (m *Main) listExportCommand() *cobra.Command {
-	var out string
-	cmd := &cobra.Command{
-		Use: "export NAME", Short: "Write a list as CSV",
-		Long: "Writes a list as CSV, to stdout or a file. A text that a spreadsheet would take for a formula\n" +
-			"(it begins with = + - @, tab or carriage return) bears an apostrophe in front; numbers do not.\n" +
-			"Importing the file again gives the same contacts.",
-		Example: "  postrider list export customers -o customers.csv",
-		Args:    exactArgs(1, "the list's name"),
-		RunE:    func(cmd *cobra.Command, args []string) error { return m.listExport(cmd.Context(), args[0], out) },
-	}
-	cmd.Flags().StringVarP(&out, "output", "o", "-", "file to write; - is stdout")
-	return cmd
-}
-
-func (m *Main) listExport(ctx context.Context, name, out string) error {
-	if m.json && out == "-" {
-		return usagef("with --json stdout belongs to its object: name a file with -o")
-	}
-	l, err := m.openLedger(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	li, err := l.FindList(ctx, name)
-	if err != nil {
-		return err
-	}
-	n := 0
-	err = m.writeOut(out, func(w io.Writer) error {
-		n, err = exportList(ctx, w, l, li)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if m.json {
-		return m.printJSON(map[string]any{"list": li.Name, "contacts": n, "file": m.path(out)})
-	}
-	if out != "-" {
-		m.say("%s contacts of list %q written to %s", number(n), li.Name, out)
-	}
-	return nil
-}
-
-// exportedColumns are those that every list has, under names that the importer
-// reads. A row has one country: the address's, where it has one; an
-// international number says its own.
-var exportedColumns = [...]string{
-	"phone", "email", "first_name", "last_name", "country", "reference",
-	"address_name", "address_line_1", "address_line_2", "address_city", "address_state", "address_postal_code",
-}
-
-// exportList writes a list as CSV and returns how many contacts it has.
-func exportList(ctx context.Context, w io.Writer, l *ledger.Ledger, li *ledger.List) (n int, err error) {
-	out := csv.NewWriter(w)
-	row := append([]string{}, exportedColumns[:]...)
-	for _, name := range li.Columns {
-		row = append(row, cell(name))
-	}
-	if err := out.Write(row); err != nil {
-		return 0, err
-	}
-	err = l.EachContact(ctx, li.ID, func(c *campaign.Contact) error {
-		a := &c.Address
-		country := c.Country
-		if a.Country != "" {
-			country = a.Country
-		}
-		row = append(row[:0], cell(c.Phone), cell(c.Email), cell(c.FirstName), cell(c.LastName), cell(country), cell(c.Reference),
-			cell(a.Name), cell(a.Line1), cell(a.Line2), cell(a.City), cell(a.State), cell(a.PostalCode))
-		for i := range li.Columns {
-			value := ""
-			if i < len(c.Fields.Values) {
-				value = c.Fields.Values[i]
-			}
-			row = append(row, cell(value))
-		}
-		n++
-		return out.Write(row)
-	})
-	out.Flush()
-	return n, errors.Join(err, out.Error())
-}
-
-// cell makes a text safe to open in a spreadsheet: what would be taken for a
-// formula gets an apostrophe in front, and so does such a text that bears one
-// already, so that taking one off gives the text back. Numbers, with their sign
-// and phone numbers with their plus, stay as they are.
-func cell(s string) string {
-	bare := strings.TrimLeft(s, "'")
-	if bare == "" || !strings.ContainsRune("=+-@\t\r", rune(bare[0])) || isNumber(s) {
-		return s
-	}
-	return "'" + s
-}
-
-// isNumber reports whether s is a sign, digits and at most one decimal point:
-// nothing that a spreadsheet could reckon with.
-func isNumber(s string) bool {
-	s = strings.TrimLeft(s[:1], "+-") + s[1:]
-	digits, points := 0, 0
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9':
-			digits++
-		case c == '.':
-			points++
-		default:
-			return false
-		}
-	}
-	return digits > 0 && points <= 1
-}
-
-// writeOut hands fn a writer to stdout when path is "-", else to a file, which
-// is there whole or, after an error, as it was before. Only its owner may read
-// it.
-func (m *Main) writeOut(path string, fn func(io.Writer) error) error {
-	if path == "-" {
-		w := bufio.NewWriterSize(m.Stdout, 1<<16)
-		return errors.Join(fn(w), w.Flush())
-	}
-	path = m.path(path)
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return usagef("%s is a folder: name a file in it", path)
-	} else if err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0) // a pipe or a device
-		if err != nil {
-			return fmt.Errorf("the file cannot be written: %w", err)
-		}
-		w := bufio.NewWriterSize(f, 1<<16)
-		return errors.Join(fn(w), w.Flush(), f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".postrider-*.tmp")
-	if errors.Is(err, fs.ErrNotExist) {
-		return usagef("%s cannot be written: there is no such folder", path)
-	}
-	if err != nil {
-		return fmt.Errorf("%s cannot be written: %w", path, err)
-	}
-	w := bufio.NewWriterSize(f, 1<<16)
-	err = errors.Join(fn(w), w.Flush(), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("%s was not written: %w", path, err), os.Remove(f.Name()))
 	}
 	return nil
 }
@@ -560,7 +491,7 @@ func (m *Main) listRm(ctx context.Context, name string, yes bool) error {
 			return stopf("not removed: nobody said yes")
 		}
 	}
-	if err := l.RemoveList(ctx, li.ID); err != nil {
+	if err := l.RemoveNamedList(ctx, li.Name); err != nil {
 		return err
 	}
 	if m.json {

@@ -4,10 +4,12 @@
 
 -- +goose Up
 
+ALTER TABLE opt_outs RENAME TO phone_opt_outs;
+
 -- Nobody on it is sent to; asked at import, at planning and when a batch leaves.
 -- The key is a number in E.164, an e-mail address in lower case, or the words of
 -- a street address (campaign/optout.go), whose parts are in value, packed.
-CREATE TABLE opt_outs_of_all_kinds (
+CREATE TABLE opt_outs (
     kind     TEXT    NOT NULL,  -- phone, email, address
     key      TEXT    NOT NULL,
     value    TEXT    NOT NULL,
@@ -17,10 +19,9 @@ CREATE TABLE opt_outs_of_all_kinds (
     added_at INTEGER NOT NULL,
     PRIMARY KEY (kind, key)
 ) WITHOUT ROWID;
-INSERT INTO opt_outs_of_all_kinds (kind, key, value, source, reason, added_by, added_at)
-SELECT 'phone', phone, '', source, reason, '', created_at FROM opt_outs;
-DROP TABLE opt_outs;
-ALTER TABLE opt_outs_of_all_kinds RENAME TO opt_outs;
+INSERT INTO opt_outs (kind, key, value, source, reason, added_by, added_at)
+SELECT 'phone', phone, '', source, reason, '', created_at FROM phone_opt_outs;
+DROP TABLE phone_opt_outs;
 
 -- Opt-outs that were taken off the list, as they were, and why. Rows are only
 -- ever added: together with opt_outs it is all that ever happened to the list.

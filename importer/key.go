@@ -1,0 +1,69 @@
+package importer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// findKey makes sure that the file of an update has the column by which its rows
+// are told apart.
+func (im *run) findKey(line int) error {
+	key, m := im.o.Key, im.mapping
+	if key == "" || m.columns.Index(key) >= 0 {
+		return nil
+	}
+	known := []string{}
+	for r, name := range map[role]string{
+		rolePhone: "phone", roleEmail: "email", roleFirstName: "first_name", roleLastName: "last_name", roleReference: "reference",
+	} {
+		if m.at[r] < 0 {
+			continue
+		}
+		if name == key {
+			return nil
+		}
+		if r == rolePhone || r == roleEmail || r == roleReference {
+			known = append(known, name)
+		}
+	}
+	known = append(slices.Sorted(slices.Values(known)), m.columns.Names()...)
+	return &FileError{Name: im.o.Name, Line: line, Problem: fmt.Sprintf(
+		"the file has no column %q by which its rows could be told apart: name one of %s", key, strings.Join(known, ", "))}
+}
+
+// lacksKey rejects a row of an update that has nothing in its key.
+func (rc *rowChecker) lacksKey(k *campaign.Contact) *Reject {
+	if rc.o.Key == "" {
+		return nil
+	}
+	if _, ok := campaign.AppendFieldKey(nil, k, rc.o.Key); ok {
+		return nil
+	}
+	return &Reject{Line: k.Line, Column: rc.o.Key, Code: CodeNoKey, Reason: fmt.Sprintf(
+		"the row has no %s, so it cannot be told which contact it is of: fill it in", rc.o.Key)}
+}
+
+// leaveBare takes from a row of an update what was made of other cells: it must
+// not take the place of what the list holds. The country of the address stands
+// for one that the row itself names, with or without an address.
+func (rc *rowChecker) leaveBare(k *campaign.Contact, row []string, fullName string) {
+	m := rc.mapping
+	given := cell(row, m.at[roleCountry]) != ""
+	if !given {
+		k.Country = ""
+	}
+	k.Address.Country = k.Country
+	if k.Address.Name = cell(row, m.at[roleAddressName]); k.Address.Name == "" && k.Address.Line1 != "" {
+		k.Address.Name = fullName
+	}
+}
+
+// NoDestination is the reject of a row of an update that is of no contact in the
+// list, and cannot be one of its own.
+func NoDestination(k *campaign.Contact) Reject {
+	rc := &rowChecker{mapping: &mapping{}}
+	return *rc.noDestination(k, true)
+}
