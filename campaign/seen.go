@@ -60,8 +60,8 @@ func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 // With each key it remembers a mark of 40 bits: the line of the file on which
 // the key was first seen.
 //
-// Digest may be called from any number of goroutines; the rest from one at a
-// time.
+// Digest may be called from any number of goroutines, and so may Has while nobody
+// adds; the rest from one at a time.
 type Seen struct {
 	seeds  [2]maphash.Seed
 	shards [seenShards]seenShard
@@ -115,6 +115,13 @@ func (s *Seen) AddDigest(d Digest, mark int64) (first int64, isNew bool) {
 		s.n++
 	}
 	return first, isNew
+}
+
+// Has reports whether the key is in. Any number of goroutines may ask while
+// nobody adds.
+func (s *Seen) Has(key []byte) bool {
+	d := s.Digest(key)
+	return s.shards[d.lo>>(64-seenBits)].has(d.hi, d.lo<<seenBits>>markBits)
 }
 
 // Len is the number of different keys.
@@ -178,6 +185,20 @@ func (t *seenShard) add(hi, low uint64) (int64, bool) {
 		}
 		t.grow() // the last homes overflow
 	}
+}
+
+// has looks for a hash, of the second of which it is given the bits that are kept.
+func (t *seenShard) has(hi, second uint64) bool {
+	i, _ := bits.Mul64(hi, t.home)
+	for ; i < uint64(len(t.slots)); i++ {
+		switch at := t.slots[i]; {
+		case at.hi == hi && at.low>>markBits == second:
+			return true
+		case at.hi == 0 || at.hi > hi:
+			return false
+		}
+	}
+	return false
 }
 
 // grow makes the table an eighth larger (twice while it is tiny). The order of

@@ -98,8 +98,8 @@ type mapping struct {
 }
 
 // mapHeader understands the header row. A header without a phone number and
-// without an address is a *FileError.
-func mapHeader(file string, line int, header []string) (*mapping, error) {
+// without an address is a *FileError; for opt-outs, an e-mail address will do.
+func mapHeader(file string, line int, header []string, optOuts bool) (*mapping, error) {
 	m := &mapping{width: len(header)}
 	for r := range m.at {
 		m.at[r] = -1
@@ -111,7 +111,7 @@ func mapHeader(file string, line int, header []string) (*mapping, error) {
 			m.at[s.role], rank[s.role], m.title[s.role] = i, s.rank, strings.TrimSpace(h)
 		}
 	}
-	if m.at[rolePhone] < 0 && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
+	if m.at[rolePhone] < 0 && !(optOuts && m.at[roleEmail] >= 0) && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
 		return nil, &FileError{Name: file, Line: line, Problem: unusable(header)}
 	}
 	m.nameFields(header)

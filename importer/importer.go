@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,13 +29,19 @@ type Options struct {
 	// for campaign.ByLetter: two invoices to one address are two letters.
 	FileColumn string
 
+	// OptOuts says that the rows are opt-outs and not contacts; OptOuts of each
+	// contact are what it stands for. Identity does not matter then. The file may
+	// be a single column of numbers or e-mail addresses without a header.
+	OptOuts bool
+
 	MaxRow     int // bytes of a row; 1 MiB when 0
 	MaxColumns int // 1,000 when 0
 	Workers    int // goroutines that check numbers; one per processor when 0
 
-	// OptedOut says whether a number (E.164) must not be written to. It is
-	// called from several goroutines at once. Nil: nobody has opted out.
-	OptedOut func(phone string) bool
+	// OptedOut says whether a contact is on the suppression list, so that it is
+	// not worth importing. It is called from several goroutines at once. Nil:
+	// nobody has opted out.
+	OptedOut func(*campaign.Contact) bool
 	// Reject is called for every dropped row, in the order of the file. Its
 	// error ends the import. May be nil.
 	Reject func(Reject) error
@@ -62,6 +69,7 @@ type Summary struct {
 	Duplicates int
 	Rejected   int
 	Suppressed int // opted out
+	Partly     int `json:",omitempty"` // of Imported: opt-outs of which a part could not be read
 
 	File    FileFacts
 	Mapping map[string]string // which column was understood as what: "phone" -> "Mobile Phone"
@@ -115,6 +123,8 @@ type run struct {
 	reader  *reader
 	mapping *mapping
 	rows    *rowChecker
+	first   []string // a row that was read before the first chunk, and is none of a header
+	firstOn int      // its line
 
 	// The rest belongs to the goroutine that keeps the order.
 	seen        *campaign.Seen
@@ -161,7 +171,9 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	case !isText(header):
 		return &FileError{Name: im.o.Name, Line: line, Problem: notUTF8}
 	}
-	if im.mapping, err = mapHeader(im.o.Name, line, header); err != nil {
+	if im.o.OptOuts && withoutHeader(header) {
+		im.mapping, im.first, im.firstOn, line = bareColumn(), slices.Clone(header), line, 0
+	} else if im.mapping, err = mapHeader(im.o.Name, line, header, im.o.OptOuts); err != nil {
 		return err
 	}
 	im.sum.File = FileFacts{Format: "csv", Encoding: "utf-8", Delimiter: string(im.reader.csv.Comma), HeaderLine: line}
@@ -235,6 +247,7 @@ type chunk struct {
 type verdict struct {
 	contact  int     // its place in contacts; -1: rejected
 	reject   *Reject // why
+	note     *Reject // what is wrong with a row that is kept all the same
 	optedOut bool
 }
 
@@ -280,7 +293,7 @@ func (im *run) produce(ctx context.Context, work, order chan<- *chunk, free <-ch
 // fill reads rows into a chunk until it is full.
 func (im *run) fill(c *chunk) error {
 	for began := im.reader.offset(); len(c.ends) < chunkRows && im.reader.offset()-began < chunkBytes; {
-		row, line, err := im.reader.read()
+		row, line, err := im.next()
 		if err != nil {
 			c.bytes = im.reader.offset()
 			return err
@@ -291,6 +304,15 @@ func (im *run) fill(c *chunk) error {
 	}
 	c.bytes = im.reader.offset()
 	return nil
+}
+
+// next reads a row.
+func (im *run) next() (row []string, line int, err error) {
+	if row = im.first; row != nil {
+		im.first = nil
+		return row, im.firstOn, nil
+	}
+	return im.reader.read()
 }
 
 // take hands the good rows of a chunk to the sink, in order and without
@@ -344,6 +366,10 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 		return false, im.reject(Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out"})
 	}
 	im.sum.Imported++
+	if v.note != nil {
+		im.sum.Partly++
+		return true, im.reject(*v.note)
+	}
 	return true, nil
 }
 
@@ -375,6 +401,9 @@ func (im *run) finish() error {
 		return problem
 	case im.sum.Rows == 0:
 		problem.Problem = "there is a header, and no row below it"
+		return problem
+	case im.sum.Rejected == im.sum.Rows && im.o.OptOuts:
+		problem.Problem = fmt.Sprintf("none of the %d rows has a valid phone number, an e-mail address or a whole street address: see the first of them, and whether each column has the right name", im.sum.Rows)
 		return problem
 	case im.sum.Rejected == im.sum.Rows:
 		problem.Problem = fmt.Sprintf("none of the %d rows has a valid phone number or a complete address: see the first of them, and whether each column has the right name", im.sum.Rows)

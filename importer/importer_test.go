@@ -91,7 +91,12 @@ func (i imported) golden(t *testing.T) string {
 
 func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 	t.Parallel()
-	optedOut := func(phone string) bool { return phone == "+61412000001" || phone == "+61412000002" }
+	list := campaign.NewOptOuts()
+	list.Add(campaign.NewOptOutPhone("+61412000001").OptOutKey)
+	list.Add(campaign.NewOptOutPhone("+61412000002").OptOutKey)
+	optedOut := func(id campaign.Identity) func(*campaign.Contact) bool {
+		return func(c *campaign.Contact) bool { return list.BarsAtImport(c, id) }
+	}
 	options := map[string]Options{
 		"spellings-salesforce": {},
 		"names-of-addresses":   {Identity: campaign.ByPost},
@@ -100,8 +105,8 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		"duplicates-by-number": {Identity: campaign.ByNumber},
 		"duplicates-by-post":   {Identity: campaign.ByPost},
 		"duplicates-by-letter": {Identity: campaign.ByLetter},
-		"opted-out":            {OptedOut: optedOut},
-		"opted-out-by-number":  {OptedOut: optedOut, Identity: campaign.ByNumber},
+		"opted-out":            {OptedOut: optedOut(campaign.ByContact)},
+		"opted-out-by-number":  {OptedOut: optedOut(campaign.ByNumber), Identity: campaign.ByNumber},
 	}
 	files, err := filepath.Glob("testdata/*.csv")
 	if err != nil || len(files) < 20 {

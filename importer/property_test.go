@@ -98,7 +98,7 @@ func TestWhatAnImportComesToDependsNeitherOnDressNorOnWorkers(t *testing.T) {
 			Name: "people.csv", Workers: 1,
 			Country:  rapid.SampledFrom([]string{"", "AU"}).Draw(t, "country"),
 			Identity: campaign.Identity(rapid.IntRange(0, 3).Draw(t, "identity")),
-			OptedOut: func(phone string) bool { return strings.HasSuffix(phone, "1") },
+			OptedOut: func(c *campaign.Contact) bool { return strings.HasSuffix(c.Phone, "1") },
 		}
 		plain := importCells(t, rows, ',', false, o)
 		if wrong := plain.broken(); wrong != "" {
@@ -124,7 +124,7 @@ func FuzzImport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, country string, identity uint8) {
 		got := importText(t, text, Options{
 			Country: country, Identity: campaign.Identity(identity % 4), MaxRow: 2000, MaxColumns: 20, Workers: 2,
-			OptedOut: func(phone string) bool { return strings.HasSuffix(phone, "7") },
+			OptedOut: func(c *campaign.Contact) bool { return strings.HasSuffix(c.Phone, "7") },
 		})
 		if wrong := got.broken(); wrong != "" {
 			t.Fatal(wrong)
@@ -146,7 +146,7 @@ func FuzzHeader(f *testing.F) {
 	f.Add("Mobile,Phone,Number,to,address,zip,A,a,a_2,a 2")
 	f.Fuzz(func(t *testing.T, line string) {
 		header := strings.Split(line, ",")
-		m, err := mapHeader("people.csv", 1, header)
+		m, err := mapHeader("people.csv", 1, header, false)
 		if err != nil {
 			var fe *FileError
 			if !errors.As(err, &fe) || fe.Problem == "" {

@@ -41,7 +41,13 @@ func (rc *rowChecker) check(c *chunk) {
 		}
 		c.contacts = append(c.contacts, campaign.Contact{Line: line})
 		k := &c.contacts[len(c.contacts)-1]
-		if reject := rc.fill(k, row); reject != nil {
+		reject, note := (*Reject)(nil), (*Reject)(nil)
+		if rc.o.OptOuts {
+			reject, note = rc.fillOptOut(k, row)
+		} else {
+			reject = rc.fill(k, row)
+		}
+		if reject != nil {
 			c.contacts = c.contacts[:len(c.contacts)-1]
 			c.verdicts = append(c.verdicts, verdict{contact: -1, reject: reject})
 			continue
@@ -53,9 +59,13 @@ func (rc *rowChecker) check(c *chunk) {
 		if len(values) > first {
 			k.Fields = campaign.Fields{Columns: rc.mapping.columns, Values: values[first:len(values):len(values)]}
 		}
-		key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
+		if rc.o.OptOuts {
+			key = appendOptOutKey(key[:0], k)
+		} else {
+			key = rc.o.Identity.AppendKey(key[:0], k, rc.ownFile(k))
+		}
 		c.digests = append(c.digests, rc.seen.Digest(key))
-		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, optedOut: rc.optedOut(k)})
+		c.verdicts = append(c.verdicts, verdict{contact: len(c.contacts) - 1, note: note, optedOut: rc.o.OptedOut != nil && rc.o.OptedOut(k)})
 	}
 }
 
@@ -197,11 +207,4 @@ func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool)
 		reason += " (" + strings.Join(k.Address.Missing(), ", ") + " missing): fill in what is missing"
 	}
 	return &Reject{Line: k.Line, Code: CodeNoDestination, Reason: reason}
-}
-
-// optedOut reports whether the contact is dropped because its number has opted
-// out. One that a letter can reach stays, for letters.
-func (rc *rowChecker) optedOut(k *campaign.Contact) bool {
-	return k.Phone != "" && rc.o.OptedOut != nil &&
-		(rc.o.Identity == campaign.ByNumber || !k.Address.Complete()) && rc.o.OptedOut(k.Phone)
 }

@@ -61,7 +61,7 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	bar := p.meter("importing "+filepath.Base(r.File), "rows")
 	sum, err := importer.Import(ctx, file, w, importer.Options{
 		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
-		OptedOut: func(phone string) bool { return optedOut[phone] },
+		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
 		Reject:   rejects.write,
 		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, info.Size())) },
 	})

@@ -63,7 +63,7 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 	opts := campaign.PlanOptions{
 		Emit:     func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
 		Examples: campaign.DefaultExamples,
-		OptedOut: func(k *campaign.Contact) bool { return c.Channel.IsPhone() && optedOut[k.Phone] },
+		OptedOut: func(k *campaign.Contact) bool { return optedOut.Bars(k, c.Channel) },
 		Resolve: func(path string) (campaign.File, error) {
 			return storeFile(ctx, l, c.Channel, root, o.FileDir, path)
 		},

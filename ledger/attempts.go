@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -268,19 +269,14 @@ func (l *Ledger) heldBack(ctx context.Context, tx *tx, cl *Claim) (why, err erro
 }
 
 // withoutOptedOut suppresses members who are on the suppression list now, and
-// returns the others.
+// returns the others. Without an entry on the list that could matter it costs
+// one look.
 func (l *Ledger) withoutOptedOut(ctx context.Context, tx *tx, cl *Claim, members []int64) ([]int64, error) {
-	if !cl.Campaign.Channel.IsPhone() {
-		return members, nil
-	}
-	rows, err := tx.exec.QueryContext(ctx, `SELECT r.id FROM batches b CROSS JOIN recipients r
-		WHERE EXISTS (SELECT 1 FROM opt_outs) AND b.id = $1
-		  AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND r.state = 0
-		  AND EXISTS (SELECT 1 FROM contacts k JOIN opt_outs o ON o.phone = k.phone WHERE k.id = r.contact_id)`, cl.Batch)
+	kinds, err := optOutKinds(ctx, tx)
 	if err != nil {
-		return nil, fmt.Errorf("asking the suppression list: %w", err)
+		return nil, err
 	}
-	out, err := scanIDs(rows)
+	out, err := l.optedOutMembers(ctx, tx, cl, members, kinds)
 	if err != nil {
 		return nil, fmt.Errorf("asking the suppression list: %w", err)
 	}
@@ -304,6 +300,46 @@ func (l *Ledger) withoutOptedOut(ctx context.Context, tx *tx, cl *Claim, members
 		return nil, err
 	}
 	return left, nil
+}
+
+// optedOutMembers finds the members who are on the suppression list under any of
+// the keys that their contacts have. Contacts never change, so that those of the
+// claim are as good as reading them again.
+func (l *Ledger) optedOutMembers(ctx context.Context, tx *tx, cl *Claim, members []int64, kinds campaign.OptOutKinds) ([]int64, error) {
+	if kinds == 0 {
+		return nil, nil
+	}
+	var (
+		keys []campaign.OptOutKey
+		own  []int // behind the keys of each member
+		next int
+	)
+	for i := range cl.Recipients {
+		if r := &cl.Recipients[i]; next < len(members) && members[next] == r.ID {
+			keys = campaign.AppendOptOutKeys(keys, &r.Contact, cl.Campaign.Channel, kinds)
+			own = append(own, len(keys))
+			next++
+		}
+	}
+	if next < len(members) {
+		return nil, fmt.Errorf("a recipient of the attempt is none of the claimed batch %d", cl.Batch)
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	barred, err := l.store.barred(ctx, tx, keys)
+	if err != nil || len(barred) == 0 {
+		return nil, err
+	}
+	var out []int64
+	from := 0
+	for i, to := range own {
+		if slices.ContainsFunc(keys[from:to], func(k campaign.OptOutKey) bool { return barred[k] }) {
+			out = append(out, members[i])
+		}
+		from = to
+	}
+	return out, nil
 }
 
 // quotedPrices are the quoted prices of the members, in their order.

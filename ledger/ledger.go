@@ -55,6 +55,9 @@ type store interface {
 	now(ctx context.Context, tx *tx) (time.Time, error)
 	// insert adds rows to a table, the fastest way the database has.
 	insert(ctx context.Context, tx *tx, r rows) error
+	// barred returns those of the keys that are on the suppression list, each
+	// found by the index.
+	barred(ctx context.Context, tx *tx, keys []campaign.OptOutKey) (map[campaign.OptOutKey]bool, error)
 	// serialise holds back every other write that names the same key, until this
 	// one ends.
 	serialise(ctx context.Context, tx *tx, key string) error

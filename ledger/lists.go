@@ -448,37 +448,3 @@ func (l *Ledger) someContacts(ctx context.Context, list, from, to int64, columns
 	}
 	return n, last, nil
 }
-
-// OptOut puts a phone number (E.164) on the suppression list. Nothing leaves
-// for it from then on, whatever was planned before.
-func (l *Ledger) OptOut(ctx context.Context, phone, source, reason string) error {
-	return l.store.write(ctx, func(tx *tx) error {
-		now, err := l.now(ctx, tx)
-		if err != nil {
-			return err
-		}
-		_, err = tx.exec.ExecContext(ctx, `INSERT INTO opt_outs (phone, source, reason, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (phone) DO NOTHING`, phone, source, reason, now)
-		if err != nil {
-			return fmt.Errorf("writing the suppression list: %w", err)
-		}
-		return nil
-	})
-}
-
-// OptedOut returns the phone numbers on the suppression list.
-func (l *Ledger) OptedOut(ctx context.Context) (map[string]bool, error) {
-	rows, err := l.store.read().QueryContext(ctx, `SELECT phone FROM opt_outs`)
-	if err != nil {
-		return nil, fmt.Errorf("reading the suppression list: %w", err)
-	}
-	defer rows.Close()
-	all := map[string]bool{}
-	for rows.Next() {
-		var p string
-		if err := rows.Scan(&p); err != nil {
-			return nil, fmt.Errorf("reading the suppression list: %w", err)
-		}
-		all[p] = true
-	}
-	return all, rows.Err()
-}

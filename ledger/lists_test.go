@@ -260,7 +260,7 @@ func TestOptOutsAreKeptOnce(t *testing.T) {
 		w.ok(w.l.OptOut(w.ctx, phone(2), "import", ""))
 		got, err := w.l.OptedOut(w.ctx)
 		w.ok(err)
-		w.equal(got, map[string]bool{phone(1): true, phone(2): true})
+		w.equal(got.Len(), 2)
 	})
 }
 

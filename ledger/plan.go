@@ -208,8 +208,11 @@ func (w *PlanWriter) Finish(ctx context.Context, s campaign.PlanSummary) error {
 }
 
 // DiscardHalfPlans deletes every campaign that has not started, and every half
-// import, whose process has died. It returns how many campaigns and lists went.
+// import of contacts or opt-outs, whose process has died. It returns how many campaigns and lists went.
 func (l *Ledger) DiscardHalfPlans(ctx context.Context) (campaigns, lists int, err error) {
+	if err := l.DiscardHalfOptOuts(ctx); err != nil {
+		return 0, 0, err
+	}
 	now, err := l.Now(ctx)
 	if err != nil {
 		return 0, 0, err

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/postrider/postrider/campaign"
 )
 
 // postgresStore keeps the ledger in PostgreSQL, shared by many machines.
@@ -236,4 +238,37 @@ func (s *postgresStore) insert(ctx context.Context, t *tx, r rows) error {
 		return fmt.Errorf("copying into %s: %w", r.table, err)
 	}
 	return nil
+}
+
+// barred asks kind by kind: so the planner has no choice but the index, whatever
+// it knows of the table.
+func (s *postgresStore) barred(ctx context.Context, t *tx, keys []campaign.OptOutKey) (map[campaign.OptOutKey]bool, error) {
+	found := map[campaign.OptOutKey]bool{}
+	for _, kind := range campaign.EveryOptOutKind() {
+		var ask []string
+		for _, k := range keys {
+			if k.Kind == kind {
+				ask = append(ask, k.Key)
+			}
+		}
+		if len(ask) == 0 {
+			continue
+		}
+		rows, err := t.exec.QueryContext(ctx, `SELECT key FROM opt_outs WHERE kind = $1 AND key = ANY($2)`, kind.String(), ask)
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			k := campaign.OptOutKey{Kind: kind}
+			if err := rows.Scan(&k.Key); err != nil {
+				return nil, err
+			}
+			found[k] = true
+		}
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
 }

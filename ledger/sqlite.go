@@ -20,6 +20,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // pure Go, so that one static binary holds it
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/postrider/postrider/campaign"
 )
 
 //go:embed migrations
@@ -507,4 +509,58 @@ func insertSQL(table string, columns []column, n int) string {
 	}
 	b.WriteString(") AS r")
 	return b.String()
+}
+
+// askedKeys is how many keys one statement of barred asks for.
+const askedKeys = 100
+
+// barred asks for the keys of each kind in lists of one length, so that the
+// statement is prepared once.
+func (s *sqliteStore) barred(ctx context.Context, _ *tx, keys []campaign.OptOutKey) (map[campaign.OptOutKey]bool, error) {
+	ctx = context.WithoutCancel(ctx) // see uncancelled
+	// Not numbered: see insertSQL.
+	st, err := s.prepared(ctx, `SELECT key FROM opt_outs WHERE kind = ? AND key IN (`+strings.Repeat("?,", askedKeys-1)+`?)`)
+	if err != nil {
+		return nil, err
+	}
+	found := map[campaign.OptOutKey]bool{}
+	ask := func(kind campaign.OptOutKind, args []any) error {
+		for i := len(args); i <= askedKeys; i++ {
+			args = append(args, args[len(args)-1])
+		}
+		rows, err := st.QueryContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			k := campaign.OptOutKey{Kind: kind}
+			if err := rows.Scan(&k.Key); err != nil {
+				return err
+			}
+			found[k] = true
+		}
+		return rows.Err()
+	}
+	args := make([]any, 0, askedKeys+1)
+	for _, kind := range campaign.EveryOptOutKind() {
+		args = append(args[:0], kind.String())
+		for _, k := range keys {
+			if k.Kind != kind {
+				continue
+			}
+			if args = append(args, k.Key); len(args) > askedKeys {
+				if err := ask(kind, args); err != nil {
+					return nil, err
+				}
+				args = args[:1]
+			}
+		}
+		if len(args) > 1 {
+			if err := ask(kind, args); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return found, nil
 }

@@ -51,7 +51,7 @@ func group(w *world, ctxs []context.Context, writes ...func(tx *tx) error) []err
 // optOut is a small write.
 func optOut(w *world, i int) func(tx *tx) error {
 	return func(tx *tx) error {
-		_, err := tx.exec.ExecContext(w.ctx, `INSERT INTO opt_outs (phone, source, reason, created_at) VALUES ($1, 'test', '', 0)`, phone(i))
+		_, err := tx.exec.ExecContext(w.ctx, `INSERT INTO opt_outs (kind, key, value, source, reason, added_by, added_at) VALUES ('phone', $1, '', 'test', '', '', 0)`, phone(i))
 		return err
 	}
 }
@@ -64,9 +64,11 @@ func sqliteWorld(t *testing.T) *world {
 // has demands which small writes are on record.
 func (w *world) has(want ...int) {
 	w.t.Helper()
-	got, err := w.l.OptedOut(w.ctx)
-	w.ok(err)
-	all := map[string]bool{}
+	got, all := map[string]bool{}, map[string]bool{}
+	w.ok(w.l.EachOptOut(w.ctx, func(o *OptOut) error {
+		got[o.Key] = true
+		return nil
+	}))
 	for _, i := range want {
 		all[phone(i)] = true
 	}
@@ -119,7 +121,7 @@ func TestACancelledWriteLeavesItsNeighboursAlone(t *testing.T) {
 				return err
 			}
 			return w.l.store.insert(during, tx, rows{
-				table: "opt_outs", n: 1, columns: []column{differs("phone"), same("source", "test"), same("reason", ""), same("created_at", 0)},
+				table: "opt_outs", n: 1, columns: []column{same("kind", "phone"), differs("key"), same("value", ""), same("source", "test"), same("reason", ""), same("added_by", ""), same("added_at", 0)},
 				each: func(_ int, v []any) { v[0] = phone(3) },
 			})
 		},

@@ -239,12 +239,9 @@ func (m *Main) rootCommand() *cobra.Command {
 	})
 	configs.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().BoolVar(&m.json, "json", false, "print one JSON object on stdout, and nothing else there")
-	root.AddCommand(m.sendCommand(), m.demoCommand(), m.listCommand(), m.campaignCommand(), m.addressCommand(), m.scheduleCommand(),
+	root.AddCommand(m.sendCommand(), m.demoCommand(), m.listCommand(), m.campaignCommand(), m.addressCommand(), m.scheduleCommand(), m.optoutCommand(),
 		m.serveCommand(), m.workerCommand(), m.schedulerCommand(), m.webCommand(), m.sandboxCommand(),
 		m.backupCommand(), m.restoreCommand(), m.auditCommand(), m.doctorCommand(), m.versionCommand())
-	for _, c := range m.notBuiltYet() {
-		root.AddCommand(c)
-	}
 	return root
 }
 
@@ -268,23 +265,6 @@ func plainFlagError(err error) error {
 		return err
 	}
 	return fmt.Errorf("--%s: %q is not %s", bad.GetFlag().Name, bad.GetValue(), what)
-}
-
-// notBuiltYet are commands of the contract whose part is not built: they are
-// refused in so many words.
-func (m *Main) notBuiltYet() []*cobra.Command {
-	var all []*cobra.Command
-	for name, what := range map[string]string{
-		"optout": "commands for the suppression list",
-	} {
-		all = append(all, &cobra.Command{
-			Use: name, Hidden: true, DisableFlagParsing: true,
-			RunE: func(*cobra.Command, []string) error {
-				return usagef("`postrider %s` is not built yet: %s come later", name, what)
-			},
-		})
-	}
-	return all
 }
 
 // exactArgs asks for n arguments and says what they are.

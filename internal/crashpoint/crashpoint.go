@@ -20,6 +20,8 @@ type Write string
 const (
 	ImportChunk  Write = "import-chunk"  // contacts, again and again
 	ImportFinish Write = "import-finish" // the list becomes visible
+	OptOutChunk  Write = "optout-chunk"  // opt-outs on their way in, again and again
+	OptOutFinish Write = "optout-finish" // they count
 	CreateDraft  Write = "create-draft"
 	PlanChunk    Write = "plan-chunk" // batches and recipients, again and again
 	PlanFinish   Write = "plan-finish"
@@ -89,7 +91,7 @@ func Points() []Point {
 		CancelBefore, CancelAfter, Finish,
 	}
 	for _, w := range []Write{
-		ImportChunk, ImportFinish, CreateDraft, PlanChunk, PlanFinish, QuoteBatch, Quote, MoveCampaign,
+		ImportChunk, ImportFinish, OptOutChunk, OptOutFinish, CreateDraft, PlanChunk, PlanFinish, QuoteBatch, Quote, MoveCampaign,
 		ForgetDispatches, Due, Claim, RenewLease, Release, BeginAttempt, CloseAnswered, CloseNotSent, CloseUnknown, CloseRefused,
 		BeginLook, RenewLook, ApplyEvidence, EndLook, PutOffLook,
 		CancelCampaign, ClaimCancels, RecordCancels,

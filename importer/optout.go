@@ -1,0 +1,159 @@
+package importer
+
+import (
+	"strings"
+
+	"github.com/postrider/postrider/campaign"
+)
+
+// A file of opt-outs is read like one of contacts, and asks less of a row: a
+// number of any kind, an e-mail address, or a street address with or without a
+// name is enough; whatever of them a row has counts.
+
+// CodeNotAnEmail is the code of a row whose e-mail address cannot be one.
+const CodeNotAnEmail = "not_an_email"
+
+// CodePartlyTaken is the code of a row of which a part cannot be read. The rest
+// of it counts.
+const CodePartlyTaken = "partly_taken"
+
+// ParsePhone reads one phone number as a file's are read: to E.164, with a
+// country for a number in national form. The error says what is wrong with it
+// and does not repeat it.
+func ParsePhone(text, country string) (e164 string, err error) {
+	n, err := newNumbers()
+	if err != nil {
+		return "", err
+	}
+	e164, _, refused := n.parse(strings.TrimSpace(text), country)
+	if refused != nil {
+		return "", campaign.Errorf(campaign.CodeInvalid, "%s", refused.reason)
+	}
+	return e164, nil
+}
+
+// OptOuts are the entries of the suppression list that a row of a file of
+// opt-outs stands for.
+func OptOuts(c *campaign.Contact) []campaign.OptOut {
+	var all []campaign.OptOut
+	if c.Phone != "" {
+		all = append(all, campaign.NewOptOutPhone(c.Phone))
+	}
+	if o, err := campaign.NewOptOutEmail(c.Email); err == nil {
+		all = append(all, o)
+	}
+	if o, err := campaign.NewOptOutAddress(c.Address); err == nil {
+		all = append(all, o)
+	}
+	return all
+}
+
+// appendOptOutKey appends what tells a row of opt-outs from every other.
+func appendOptOutKey(b []byte, c *campaign.Contact) []byte {
+	for _, o := range OptOuts(c) {
+		b = append(append(append(b, byte(o.Kind)), o.Key...), '\x1f')
+	}
+	return b
+}
+
+// withoutHeader reports whether the first row of a file of opt-outs is its first
+// opt-out: a number or an e-mail address, in the only column.
+func withoutHeader(first []string) bool {
+	if len(first) != 1 {
+		return false
+	}
+	text := strings.TrimSpace(first[0])
+	_, err := campaign.NewOptOutEmail(text)
+	return err == nil || countDigits(text) >= fewestDigits && strings.Trim(text, "0123456789+-() ./'") == ""
+}
+
+// bareColumn is the mapping of a file that is one column of numbers, e-mail
+// addresses or both, without a header.
+func bareColumn() *mapping {
+	m := &mapping{width: 1}
+	for r := range m.at {
+		m.at[r] = -1
+	}
+	m.at[rolePhone] = 0
+	return m
+}
+
+// fillOptOut reads a row of opt-outs into a contact, or says why it cannot. The
+// note is what is wrong with a row of which a part counts.
+func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, note *Reject) {
+	m := rc.mapping
+	if len(row) > m.width && !blank(row[m.width:]) {
+		return &Reject{Line: k.Line, Code: CodeTooManyCells, Reason: "the row has more cells than the header: put quotes around a cell that holds the character between cells"}, nil
+	}
+	phone, email := cell(row, m.at[rolePhone]), cell(row, m.at[roleEmail])
+	if email == "" && strings.Contains(phone, "@") {
+		phone, email = "", phone
+	}
+	country, understood := rc.o.Country, true
+	if text := cell(row, m.at[roleCountry]); text != "" {
+		country, understood = rc.places.code(text)
+	}
+	k.Country = country
+
+	var wrong *Reject
+	if phone != "" {
+		e164, region, err := rc.numbers.parse(phone, country)
+		switch {
+		case err == nil:
+			k.Phone = e164
+			if region != "" {
+				k.Country = region
+			}
+		case err == errNational && !understood:
+			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
+				Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}, nil
+		default:
+			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
+			if err == errNational {
+				return wrong, nil // the file as a whole is refused for it
+			}
+		}
+	}
+	if email != "" {
+		if o, err := campaign.NewOptOutEmail(WithoutFormulaMark(email)); err == nil {
+			k.Email = o.Key
+		} else {
+			wrong = &Reject{Line: k.Line, Column: m.title[roleEmail], Code: CodeNotAnEmail, Reason: err.Error(), Value: mask(email)}
+		}
+	}
+	k.FirstName, k.LastName = cell(row, m.at[roleFirstName]), cell(row, m.at[roleLastName])
+	k.Country = country // of the address: a number says its own
+	rc.fillAddress(k, row, cell(row, m.at[roleFullName]))
+	for _, part := range []*string{&k.Address.Name, &k.Address.Line1, &k.Address.Line2, &k.Address.City, &k.Address.State, &k.Address.PostalCode} {
+		*part = WithoutFormulaMark(*part)
+	}
+	if k.Address.Line1 != "" {
+		if _, err := campaign.NewOptOutAddress(k.Address); err != nil {
+			k.Address = campaign.Address{}
+			wrong = &Reject{Line: k.Line, Column: m.title[roleLine1], Code: CodeNoDestination, Reason: err.Error()}
+		}
+	} else {
+		k.Address = campaign.Address{}
+	}
+	switch {
+	case k.Phone == "" && k.Email == "" && k.Address == (campaign.Address{}):
+		if wrong == nil {
+			wrong = &Reject{Line: k.Line, Code: CodeNoDestination, Reason: "the row has no phone number, no e-mail address and no street address: fill in one of them"}
+		}
+		return wrong, nil
+	case wrong != nil:
+		wrong.Code, wrong.Reason = CodePartlyTaken, "the rest of the row was taken; "+wrong.Reason
+	}
+	return nil, wrong
+}
+
+// WithoutFormulaMark takes off the apostrophe that our exports put before a text
+// that a spreadsheet would take for a formula.
+func WithoutFormulaMark(s string) string {
+	if rest, ok := strings.CutPrefix(s, "'"); ok {
+		if bare := strings.TrimLeft(rest, "'"); bare != "" && strings.ContainsRune("=+-@\t\r", rune(bare[0])) {
+			return rest
+		}
+	}
+	return s
+}
