@@ -20,6 +20,7 @@ type Remote struct {
 	Provider *Provider
 	Log      *slog.Logger
 
+	Actor      string // who asks: a person's login
 	DataDir    string // where the pages of a pull lie until it is done
 	RejectsDir string // where dropped and missing contacts are listed
 	// Quiet is how long the count of a list must stand still before an import

@@ -81,15 +81,19 @@ func (r *Remote) Pull(ctx context.Context, q PullRequest) (out *Pulled, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close(err == nil)) }()
-	out.Resumed = s.pages
-	bar := r.meter("reading the provider's list", "contacts")
-	err = r.readContacts(ctx, q.RemoteID, s.reading, bar, s.write)
-	bar.End()
-	if err != nil {
+	if out.Resumed, err = r.fill(ctx, s, q.RemoteID); err != nil {
 		return nil, err
 	}
 	out.Passes = s.reading.pass
 	return out, r.store(ctx, s, q, out)
+}
+
+// fill reads the pages that a spool lacks, and returns how many it had.
+func (r *Remote) fill(ctx context.Context, s *spool, list int64) (had int, err error) {
+	had = s.pages
+	bar := r.meter("reading the provider's list", "contacts")
+	defer bar.End()
+	return had, r.readContacts(ctx, list, s.reading, bar, s.write)
 }
 
 // store imports what was read.
@@ -108,20 +112,12 @@ func (r *Remote) store(ctx context.Context, s *spool, q PullRequest, out *Pulled
 	}
 	rejects := &rejectsFile{path: filepath.Join(r.RejectsDir, fmt.Sprintf("remote-list-%d.rejects.csv", q.RemoteID))}
 	bar := r.meter("importing "+source, "contacts")
-	rows, end := io.Pipe()
-	wrote := make(chan struct{})
-	go func() {
-		defer close(wrote)
-		end.CloseWithError(s.csv(end)) //nolint:errcheck // never fails
-	}()
-	sum, err := importer.Import(ctx, rows, w, importer.Options{
+	sum, err := s.into(ctx, w, importer.Options{
 		Name: source, Country: q.Country, Identity: campaign.ByContact,
-		OptedOut: func(phone string) bool { return optedOut[phone] },
+		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, campaign.ByContact) },
 		Reject:   func(j importer.Reject) error { return rejects.write(s.named(j)) },
 		Progress: func(done importer.Progress) { bar.Report(done.Rows, int(s.reading.total)) },
-	})
-	rows.CloseWithError(errors.New("the import has ended")) //nolint:errcheck // never fails
-	<-wrote
+	}, func(string) bool { return true })
 	bar.End()
 	if err = errors.Join(err, rejects.close()); err == nil {
 		out.List, err = w.Finish(ctx, ledger.ListCounts{
@@ -138,6 +134,21 @@ func (r *Remote) store(ctx context.Context, s *spool, q PullRequest, out *Pulled
 	}
 	out.Summary, out.RejectsFile = sum, rejects.name()
 	return nil
+}
+
+// into imports the contacts that are on the list, with the columns that are
+// wanted, into a sink.
+func (s *spool) into(ctx context.Context, sink importer.Sink, o importer.Options, wanted func(column string) bool) (importer.Summary, error) {
+	rows, end := io.Pipe()
+	wrote := make(chan struct{})
+	go func() {
+		defer close(wrote)
+		end.CloseWithError(s.csv(end, wanted)) //nolint:errcheck // never fails
+	}()
+	sum, err := importer.Import(ctx, rows, sink, o)
+	rows.CloseWithError(errors.New("the import has ended")) //nolint:errcheck // never fails
+	<-wrote
+	return sum, err
 }
 
 // spool is a file with the pages of a pull: a line with what it is, and a line
@@ -338,13 +349,15 @@ func (s *spool) named(j importer.Reject) importer.Reject {
 }
 
 // csv writes the contacts that are on the list as a CSV file, each as it was
-// seen last.
-func (s *spool) csv(to io.Writer) error {
+// seen last. It can be written once.
+func (s *spool) csv(to io.Writer, wanted func(column string) bool) error {
 	w := csv.NewWriter(to)
+	var columns []int
 	var row []string
 	for f := range pulledFields {
-		if s.has[f] || f == 0 { // a header must name a phone, or be taken for none
-			row = append(row, pulledFields[f].column)
+		// A header must name a phone, or be taken for none.
+		if name := pulledFields[f].column; f == 0 || s.has[f] && wanted(name) {
+			columns, row = append(columns, f), append(row, name)
 		}
 	}
 	if err := w.Write(row); err != nil {
@@ -368,10 +381,8 @@ func (s *spool) csv(to io.Writer) error {
 			}
 			last[k.ID] = -1 // it may stand on two pages
 			row = row[:0]
-			for f := range pulledFields {
-				if s.has[f] || f == 0 {
-					row = append(row, pulledFields[f].value(k))
-				}
+			for _, f := range columns {
+				row = append(row, pulledFields[f].value(k))
 			}
 			s.place(at, k.ID)
 			at++

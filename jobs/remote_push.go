@@ -181,7 +181,11 @@ func (r *Remote) PreparePush(ctx context.Context, q PushRequest) (*PushPlan, err
 	if err != nil {
 		return nil, err
 	}
-	p.outOf = func(c *campaign.Contact) bool { return c.Phone != "" && optedOut[c.Phone] }
+	// What the provider's list is for is not known: who is barred from one channel
+	// is kept from all.
+	p.outOf = func(c *campaign.Contact) bool {
+		return optedOut.Bars(c, campaign.SMS) || optedOut.Bars(c, campaign.Letter)
+	}
 	return p, p.count(ctx)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -569,4 +570,48 @@ func TestARemovedListIsForgotten(t *testing.T) {
 	if plan.Resumes || second.Remote.ID == first.Remote.ID || second.Imported != 30 {
 		t.Errorf("%+v after %+v", second, first)
 	}
+}
+
+func TestTheProvidersOptOutsAreOurs(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	const optOuts = 1 // every account has one
+	for _, p := range []clicksend.Person{
+		{PhoneNumber: "+61412000001", FirstName: "Jo", AddressLine1: "1 High St", City: "Perth", PostalCode: "6000", Country: "AU"},
+		{PhoneNumber: "+61412000002", Email: "Two@x.test"}, {Email: "three@x.test"}, {FaxNumber: "+61298444214"}, {PhoneNumber: "+61412000001"},
+	} {
+		_, err := r.p.Client().Contacts.Create(r.ctx, optOuts, p)
+		r.ok(err)
+	}
+	done, err := r.PullOptOuts(r.ctx, optOuts, "", "stop")
+	r.ok(err)
+	r.equal([]int{done.Summary.Rows, done.Entries, done.Added, done.Summary.Rejected}, []int{5, 4, 4, 1})
+	var got []string
+	r.ok(r.l.EachOptOut(r.ctx, func(o *ledger.OptOut) error {
+		got = append(got, fmt.Sprintf("%s %s from %s: %s", o.Kind, o.Key, o.Source, o.Reason))
+		return nil
+	}))
+	slices.Sort(got)
+	r.equal(got, []string{
+		"email three@x.test from remote list 1: stop", "email two@x.test from remote list 1: stop",
+		"phone +61412000001 from remote list 1: stop", "phone +61412000002 from remote list 1: stop",
+	})
+	again, err := r.PullOptOuts(r.ctx, optOuts, "", "")
+	r.ok(err)
+	r.equal([]int{again.Entries, again.Added}, []int{4, 0})
+	r.noSpool()
+
+	// Whoever is barred by number or by e-mail is copied to the provider no more.
+	columns := campaign.NewColumns("x")
+	none := campaign.Fields{Columns: columns, Values: []string{""}}
+	plan, err := r.PreparePush(r.ctx, jobs.PushRequest{RemoteName: "l", List: r.stored("l",
+		campaign.Contact{Line: 2, Phone: "+61412000001", Fields: none}, campaign.Contact{Line: 3, Phone: "+61412000009", Email: "two@X.test", Fields: none},
+		campaign.Contact{Line: 4, Phone: "+61412000008", Fields: none})})
+	r.ok(err)
+	r.equal([]int{plan.Contacts, plan.Suppressed}, []int{1, 2})
+	empty, err := r.p.Client().Lists.Create(r.ctx, "empty")
+	r.ok(err)
+	if nobody, err := r.PullOptOuts(r.ctx, empty.ID, "", ""); err != nil || nobody.Entries != 0 {
+		t.Errorf("an empty list: %+v, %v", nobody, err)
+	}
+	r.noSpool()
 }

@@ -47,7 +47,7 @@ func (m *Main) openRemote(ctx context.Context) (*remote, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	r := &jobs.Remote{
-		Ledger: l, Provider: p, Log: m.log(), DataDir: m.cfg.DataDir, RejectsDir: m.path("."), Quiet: m.cfg.Settle,
+		Ledger: l, Provider: p, Log: m.log(), Actor: m.who(), DataDir: m.cfg.DataDir, RejectsDir: m.path("."), Quiet: m.cfg.Settle,
 		Meter: func(what, unit string) jobs.Meter { return m.newMeter(what, unit) },
 	}
 	return &remote{r, func() {
