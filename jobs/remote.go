@@ -114,6 +114,15 @@ func (r *Remote) insist(ctx context.Context, endpoint string, do func() error, p
 	}
 }
 
+// identity is the account that is spoken to.
+func (r *Remote) identity(ctx context.Context) (who ledger.Provider, err error) {
+	err = r.look(ctx, "GET /account", func() (err error) {
+		who, err = r.Provider.Identity(ctx)
+		return err
+	})
+	return who, err
+}
+
 // Lists reads all of the account's contact lists.
 func (r *Remote) Lists(ctx context.Context) ([]clicksend.ContactList, error) {
 	// A list that comes or goes while the pages are read moves the others: they
@@ -174,7 +183,7 @@ func (r *Remote) List(ctx context.Context, id int64) (li *clicksend.ContactList,
 
 // Remove deletes one of the account's contact lists with its contacts.
 func (r *Remote) Remove(ctx context.Context, id int64) error {
-	who, err := r.Provider.Identity(ctx)
+	who, err := r.identity(ctx)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ type PulledOptOuts struct {
 // may have both. A street address that it has is not barred, since a STOP by SMS
 // says nothing of letters.
 func (r *Remote) PullOptOuts(ctx context.Context, list int64, country, reason string) (out *PulledOptOuts, err error) {
-	account, err := r.Provider.Identity(ctx)
+	account, err := r.identity(ctx)
 	if err != nil {
 		return nil, Explain(err)
 	}

@@ -55,7 +55,7 @@ type Pulled struct {
 // in the data folder until then: a pull that was interrupted goes on with the
 // page it had come to.
 func (r *Remote) Pull(ctx context.Context, q PullRequest) (out *Pulled, err error) {
-	account, err := r.Provider.Identity(ctx)
+	account, err := r.identity(ctx)
 	if err != nil {
 		return nil, Explain(err)
 	}

@@ -171,7 +171,7 @@ func (r *Remote) PreparePush(ctx context.Context, q PushRequest) (*PushPlan, err
 		return nil, err
 	}
 	var err error
-	if p.Account, err = r.Provider.Identity(ctx); err != nil {
+	if p.Account, err = r.identity(ctx); err != nil {
 		return nil, Explain(err)
 	}
 	if err := p.findTarget(ctx); err != nil {
