@@ -22,6 +22,7 @@ const (
 	diesDispatching = "scheduler"
 	diesPlanning    = "send"
 	diesCancelling  = "cancel"
+	diesOptingOut   = "optout"
 )
 
 // boundary is what has to happen for a crash point to be reached.
@@ -57,6 +58,8 @@ var boundaries = map[string]boundary{
 	"import-chunk": {dies: diesPlanning}, "import-finish": {dies: diesPlanning}, "create-draft": {dies: diesPlanning},
 	"plan-chunk": {dies: diesPlanning}, "plan-finish": {dies: diesPlanning}, "quote-batch": {dies: diesPlanning}, "quote": {dies: diesPlanning},
 	"move-campaign": {dies: diesPlanning},
+
+	"optout-chunk": {dies: diesOptingOut}, "optout-finish": {dies: diesOptingOut},
 
 	"start-due": {dies: diesDispatching, at: true}, "forget-dispatches": {dies: diesDispatching},
 	"due": {dies: diesDispatching}, "enqueue": {dies: diesDispatching},
@@ -145,6 +148,10 @@ func dieAt(t *testing.T, at crashpoint.Point, number int, embedded bool, pg *ser
 		w.refuseOnce("/v3/sms/send")
 	}
 	w.audience("people.csv", 0, n)
+	if b.dies == diesOptingOut {
+		w.killOptingOut(at, 2*n) // a number and an address each
+		return
+	}
 	if b.cancel {
 		b.killCancelling(w, at, embedded)
 		w.running(embedded)
@@ -209,6 +216,33 @@ func (b *boundary) kill(w *world, at crashpoint.Point, embedded bool) {
 		}
 	}
 	processes[b.dies].died(at)
+}
+
+// killOptingOut kills an import of the audience as n opt-outs at the crash point: none of them
+// counts, or all do, and the next import adds what is missing.
+func (w *world) killOptingOut(at crashpoint.Point, n int) {
+	w.t.Helper()
+	w.must("optout", "ls") // makes the ledger
+	importing := []string{"optout", "import", "people.csv", "--json"}
+	w.armed(at, "").start(importing...).died(at)
+	var there struct{ Total int }
+	w.decode(w.must("optout", "ls", "--json"), &there)
+	want := 0
+	if at == crashpoint.Point(crashpoint.OptOutFinish)+".after" {
+		want = n
+	}
+	if there.Total != want {
+		w.t.Errorf("%d opt-outs count after the death, want %d", there.Total, want)
+	}
+	var again struct{ Added, Entries int }
+	w.decode(w.must(importing...), &again)
+	if again.Added != n-want || again.Entries != n {
+		w.t.Errorf("the second import added %d of %d, want %d of %d", again.Added, again.Entries, n-want, n)
+	}
+	w.decode(w.must("optout", "ls", "--json"), &there)
+	if there.Total != n {
+		w.t.Errorf("%d opt-outs count in the end, want %d", there.Total, n)
+	}
 }
 
 // killCancelling brings a process to the crash point that cancels what the

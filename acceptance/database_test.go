@@ -18,7 +18,7 @@ func (w *world) awaitPost() {
 // patient is the environment of a deployment in which nobody is found out during
 // a test: whoever is unknown stays so, and the campaign does not end.
 func (w *world) patient() *world {
-	return w.set("POSTRIDER_LEASE", "1s", "POSTRIDER_HTTP_TIMEOUT", "2s", "POSTRIDER_SETTLE", "1h", "POSTRIDER_RATE", "10")
+	return w.set("POSTRIDER_LEASE", "1s", "POSTRIDER_HTTP_TIMEOUT", "4s", "POSTRIDER_SETTLE", "1h", "POSTRIDER_RATE", "10")
 }
 
 // foundOutNothing fails the test when somebody asked the provider's history.
@@ -35,7 +35,7 @@ func outage() time.Duration {
 	if whole() {
 		return 70 * time.Second
 	}
-	return 6 * time.Second
+	return 8 * time.Second
 }
 
 // TestChaosDatabaseHangs stops PostgreSQL in its tracks with posts under way:

@@ -260,11 +260,7 @@ func naive(ctx context.Context, j job) (result, error) {
 func postrider(ctx context.Context, j job) (result, error) {
 	asTheProgram()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	database := j.Database
-	if database == "" {
-		database = filepath.Join(j.Dir, "postrider.db")
-	}
-	l, err := ledger.Open(ctx, database, ledger.Options{})
+	l, err := openLedger(ctx, j)
 	if err != nil {
 		return result{}, err
 	}
@@ -321,6 +317,15 @@ func postrider(ctx context.Context, j job) (result, error) {
 	worker.Shutdown()
 	counts, err := l.Counts(ctx, c.ID)
 	return result{Accepted: counts.Accepted, Parts: parts, last: last}, err
+}
+
+// openLedger opens the job's PostgreSQL, or a SQLite file in its folder.
+func openLedger(ctx context.Context, j job) (*ledger.Ledger, error) {
+	database := j.Database
+	if database == "" {
+		database = filepath.Join(j.Dir, "postrider.db")
+	}
+	return ledger.Open(ctx, database, ledger.Options{})
 }
 
 // asTheProgram collects memory as the program does.

@@ -14,7 +14,7 @@
 //	go run ./bench -rows 1000000
 //
 // With -look it measures reading the provider's history instead, with -quote
-// pricing.
+// pricing, with -import reading a file into a list.
 package main
 
 import (
@@ -74,6 +74,7 @@ func run() error {
 	finding := flag.Bool("reconcile", false, "measure finding out what became of lost answers instead")
 	safety := flag.Bool("safety", false, "measure what recording attempts before their posts costs instead")
 	quotes := flag.Bool("quote", false, "measure pricing a campaign by class instead")
+	importing := flag.Bool("import", false, "measure importing a file into a list instead")
 	role := flag.String("role", "", "internal: what a child process does")
 	flag.Parse()
 	switch *role {
@@ -90,6 +91,8 @@ func run() error {
 		return compareReconciling(*rows, *runs)
 	case *safety:
 		return compareSafety(*rows, *runs, *postgres)
+	case *importing:
+		return compareImports(*rows, *runs, *postgres, *only)
 	case *quotes:
 		return compareQuotes(*rows, *runs, *postgres)
 	}
@@ -106,6 +109,7 @@ func child(role string) error {
 	maps.Copy(contenders, lookers)
 	maps.Copy(contenders, reconcilers)
 	maps.Copy(contenders, quoters)
+	maps.Copy(contenders, importers)
 	if p := os.Getenv("BENCH_CPUPROFILE"); p != "" {
 		f, err := os.Create(p + "." + role)
 		if err != nil {

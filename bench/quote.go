@@ -140,11 +140,7 @@ func writeMixedAudience(path string, rows int) (err error) {
 
 func openForQuote(ctx context.Context, j job) (*ledger.Ledger, *jobs.Provider, func(), error) {
 	asTheProgram()
-	database := j.Database
-	if database == "" {
-		database = filepath.Join(j.Dir, "postrider.db")
-	}
-	l, err := ledger.Open(ctx, database, ledger.Options{})
+	l, err := openLedger(ctx, j)
 	if err != nil {
 		return nil, nil, nil, err
 	}

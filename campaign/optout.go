@@ -92,7 +92,7 @@ func NewOptOutPhone(e164 string) OptOut {
 func NewOptOutEmail(email string) (OptOut, error) {
 	key := foldEmail(email)
 	name, domain, ok := strings.Cut(key, "@")
-	if !ok || name == "" || domain == "" || strings.Contains(domain, "@") || len(key) > 320 || !utf8.ValidString(key) ||
+	if !ok || name == "" || domain == "" || strings.Contains(domain, "@") || len(key) > 320 || !utf8.ValidString(email) ||
 		strings.ContainsFunc(key, func(r rune) bool {
 			return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("<>,;\"", r)
 		}) {
@@ -197,7 +197,8 @@ func foldWords(s string) string { return string(appendWords(nil, s)) }
 func appendWords(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf {
-			s = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+			// Fold alone swaps the case of Cherokee, of which it has two.
+			s = norm.NFKC.String(strings.ToLower(cases.Fold().String(norm.NFKC.String(s))))
 			break
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // PlanSummary is what the plan of a whole audience came to. It is stored with
 // the campaign as JSON.
 type PlanSummary struct {
-	Total      int            `json:"total"`    // contacts of the audience
+	Total      int            `json:"total"`    // contacts of the audience, or of its segment
 	Sendable   int            `json:"sendable"` // recipients that will be sent to
 	Suppressed map[string]int `json:"suppressed,omitempty"`
 	Batches    int            `json:"batches"` // requests: batches with something to send
@@ -38,6 +38,9 @@ type PlanSummary struct {
 	Examples []Message      `json:"examples,omitempty"`
 	// Warnings are what a person should read before saying yes.
 	Warnings []string `json:"warnings,omitempty"`
+
+	// Segment is which contacts of the audience the plan is for; nil: all.
+	Segment *Selection `json:"segment,omitempty"`
 
 	// Limits of the account that the messages were planned under; the sender
 	// renders under the same.

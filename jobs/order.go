@@ -25,6 +25,13 @@ type Order struct {
 	Name    string // of the campaign; empty: made from channel and id
 	Country string // of numbers written without one; empty: the configured one
 
+	// Which contacts of To; see Segment.
+	Where      string
+	Exclude    []string
+	Sample     string
+	SampleSeed string
+	Limit      int
+
 	From             string
 	Body             string
 	Subject          string
@@ -56,6 +63,11 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.To, "to", "", "CSV file, or list:NAME")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: made from channel and id)")
 	f.StringVar(&o.Country, "country", "", "country of numbers written without one, such as AU")
+	f.StringVar(&o.Where, "where", "", `only contacts who meet this condition, such as 'city = "Perth" and age >= 18'`)
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out whoever is in list:NAME, or was reached by campaign:ID; may be given several times")
+	f.StringVar(&o.Sample, "sample", "", "of those only a random part, such as 1%, the same part each time")
+	f.StringVar(&o.SampleSeed, "sample-seed", "", "with --sample: any text; another text takes another part (default: made from name and message)")
+	f.IntVar(&o.Limit, "limit", 0, "of those at most so many, the first in the order of the list")
 	f.StringVar(&o.From, "from", "", "sender: up to 11 letters and digits, or a number (sms, mms)")
 	f.StringVar(&o.Body, "body", "", "the text, with {{field}} or {{field|default}} (sms, mms)")
 	f.StringVar(&o.Subject, "subject", "", "subject (mms)")
@@ -182,7 +194,7 @@ func (o *Order) set(flag *pflag.Flag, value *yaml.Node) error {
 			continue // `country:` alone leaves it out
 		}
 		if err := o.flags.Set(flag.Name, v.Value); err != nil {
-			what := map[string]string{"bool": "true or false", "int64": "a whole number"}[flag.Value.Type()]
+			what := map[string]string{"bool": "true or false", "int64": "a whole number", "int": "a whole number"}[flag.Value.Type()]
 			if what == "" {
 				return o.errorf(flag.Name, ": %q cannot be read", v.Value)
 			}
@@ -206,6 +218,7 @@ type terms struct {
 	startAt time.Time // in the zone it was written in
 	timing  campaign.Timing
 	held    bool // until then by the provider, which gets the messages now
+	segment campaign.Segment
 }
 
 // check finds every mistake that can be found without the database and the
@@ -249,6 +262,9 @@ func (o *Order) check(now time.Time) (*terms, error) {
 		return nil, err
 	}
 	if err := o.checkHold(t, now); err != nil {
+		return nil, err
+	}
+	if t.segment, err = o.Segment(); err != nil {
 		return nil, err
 	}
 	if strings.HasPrefix(o.To, "list:") && o.Country != "" {

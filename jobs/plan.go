@@ -18,6 +18,7 @@ import (
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/document"
 	"github.com/postrider/postrider/ledger"
+	"github.com/postrider/postrider/segment"
 )
 
 // Progress tells how far a long step is; total is 0 when nobody knows.
@@ -28,6 +29,8 @@ type PlanOptions struct {
 	// Unique says that the audience was imported without two rows for the same
 	// recipient of this channel, so that no duplicate need be looked for.
 	Unique bool
+	// Segment takes the contacts that are planned; nil: all are.
+	Segment *segment.Selector
 	// FileDir is the folder that paths in the content's file column start from.
 	FileDir string
 	// Confined: no such path leads out of FileDir, through no link either.
@@ -80,6 +83,9 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 		if done++; o.Progress != nil && done%1000 == 0 {
 			o.Progress(done, list.Contacts)
 		}
+		if o.Segment != nil && !o.Segment.Take(k) {
+			return nil
+		}
 		return planner.Add(k)
 	})
 	if err != nil {
@@ -90,6 +96,11 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 		return none, err
 	}
 	sum.Limits = limits
+	if o.Segment != nil {
+		selection := o.Segment.Selection()
+		sum.Segment = &selection
+		sum.Warnings = append(notes(o.Segment, &c.Content), sum.Warnings...)
+	}
 	if o.Progress != nil {
 		o.Progress(done, list.Contacts)
 	}

@@ -82,7 +82,8 @@ type Preparation struct {
 	Limits   campaign.Limits
 	Content  campaign.Content
 	Audience *Audience
-	StartAt  time.Time // in the zone of the order; zero: as soon as approved
+	Segment  campaign.Segment // of the audience
+	StartAt  time.Time        // in the zone of the order; zero: as soon as approved
 	Timing   campaign.Timing
 	// HeldUntil is when the provider lets the messages go, which it gets as soon
 	// as they are approved; in the zone of the order. Zero: at once.
@@ -99,9 +100,10 @@ type Preparation struct {
 	// Run is the claimed run that the campaign is made for; nil: none.
 	Run *ledger.Run
 
-	p       *Preparer
-	stop    func() // ends KeepPlanning
-	settled bool   // kept or approved: nothing is to be discarded
+	p        *Preparer
+	excluded []excluded // by the segment
+	stop     func()     // ends KeepPlanning
+	settled  bool       // kept or approved: nothing is to be discarded
 }
 
 // Check finds every mistake of an order that can be found without the database
@@ -125,10 +127,13 @@ func (p *Preparer) PrepareAudience(ctx context.Context, o *Order, load func(cont
 	if err != nil {
 		return nil, err
 	}
-	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Timing: t.timing, Budget: t.budget, Content: o.content(t.channel)}
+	r := &Preparation{p: p, Order: o, StartAt: t.startAt, Timing: t.timing, Budget: t.budget, Content: o.content(t.channel), Segment: t.segment}
 	if t.held {
 		r.StartAt, r.HeldUntil = time.Time{}, t.startAt
 		r.Content.Schedule = t.startAt.Unix()
+	}
+	if r.excluded, err = p.findExcluded(ctx, o, r.Segment); err != nil {
+		return nil, err
 	}
 	if r.Account, err = p.Provider.Account(ctx); err != nil {
 		return nil, Explain(err)
@@ -239,7 +244,14 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 	if err := knowsFields(&r.Content, r.Limits, r.Audience.List); err != nil {
 		return err
 	}
-	digest := digest(r.Audience.List, &r.Content, r.Identity)
+	if err := r.checkWhere(); err != nil {
+		return err
+	}
+	segment, err := r.segmentDigest()
+	if err != nil {
+		return err
+	}
+	digest := digest(r.Audience.List, &r.Content, r.Identity, segment)
 	again := r.Order.Again || rehearsal
 	if !again {
 		if err := r.p.refuseSimilar(ctx, digest, r.Replaces); err != nil {
@@ -255,10 +267,14 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 	}
 	r.Campaign = c // discarding it takes its audience along
 	r.stop = KeepPlanning(ctx, r.p.Ledger, c.ID)
+	selector, err := r.selector(ctx)
+	if err != nil {
+		return err
+	}
 	bar := r.p.meter("planning", "recipients")
 	_, err = Plan(ctx, r.p.Ledger, c, r.Limits, PlanOptions{
 		Unique:  r.Audience.List.Identity == c.Content.Identity().String() && c.Content.FileColumn == "",
-		FileDir: r.p.filesFrom(r.Order.To), Confined: r.p.Confined, Progress: bar.Report,
+		FileDir: r.p.filesFrom(r.Order.To), Confined: r.p.Confined, Segment: selector, Progress: bar.Report,
 	})
 	bar.End()
 	if err != nil {
@@ -268,7 +284,7 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 		return err
 	}
 	if plan := r.Campaign.Plan; plan.Sendable == 0 {
-		return &NobodyError{Total: plan.Total, Suppressed: plan.Suppressed}
+		return &NobodyError{Total: plan.Total, Suppressed: plan.Suppressed, Segment: plan.Segment}
 	}
 	return nil
 }
@@ -277,9 +293,14 @@ func (r *Preparation) Draft(ctx context.Context, rehearsal bool) error {
 type NobodyError struct {
 	Total      int            // contacts of the audience
 	Suppressed map[string]int // by reason
+	// Segment is which contacts were to be sent to; nil: all.
+	Segment *campaign.Selection
 }
 
 func (e *NobodyError) Error() string {
+	if s := e.Segment; s != nil && e.Total == 0 {
+		return fmt.Sprintf("of the %d contacts nobody is in the segment (%s): nothing was sent", s.Of, s.Steps())
+	}
 	return fmt.Sprintf("nobody of the %d contacts can be sent to: nothing was sent", e.Total)
 }
 
@@ -369,9 +390,14 @@ func (p *Preparer) filesFrom(to string) string {
 }
 
 // digest tells whether two campaigns are the same: audience, content and
-// sender, from the same account. A rehearsal against a sandbox is another one.
-func digest(list *ledger.List, c *campaign.Content, account ledger.Provider) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{list.Digest, c.Digest(), account.URL, account.User}, " ")))
+// sender, from the same account. A rehearsal against a sandbox is another one,
+// and so is one for another segment, which is empty for everybody.
+func digest(list *ledger.List, c *campaign.Content, account ledger.Provider, segment string) string {
+	parts := []string{list.Digest, c.Digest(), account.URL, account.User}
+	if segment != "" {
+		parts = append(parts, segment)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, " ")))
 	return hex.EncodeToString(sum[:])
 }
 

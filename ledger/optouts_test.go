@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/postrider/postrider/campaign"
 )
 
@@ -195,5 +197,102 @@ func TestHalfAnImportOfOptOutsNeverCounts(t *testing.T) {
 		n, err := alive.Finish(w.ctx)
 		w.ok(err)
 		w.equal(n, 1)
+	})
+}
+
+// Import, planning and leaving agree on whom the suppression list bars, whatever
+// is on it.
+func TestTheThreeQuestionsToTheSuppressionListHaveOneAnswer(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		rapid.Check(t, func(rt *rapid.T) {
+			w := w.in(rt)
+			pick := func(name string, of ...string) string { return rapid.SampledFrom(of).Draw(rt, name) }
+			address := func() campaign.Address {
+				return campaign.Address{Name: pick("name", "", "Ann Smith", "ann  SMITH", "The Smiths"), Line1: pick("line 1", "12 High St", "12 high st.", "13 High St"),
+					Line2: pick("line 2", "", "Unit 3"), City: pick("city", "Perth", "PERTH"), State: pick("state", "", "WA"), PostalCode: pick("postcode", "6000", "60 00"), Country: pick("country", "AU", "NZ")}
+			}
+			// What the run before left is taken off.
+			var old []campaign.OptOutKey
+			w.ok(w.l.EachOptOut(w.ctx, func(o *OptOut) error { old = append(old, o.OptOutKey); return nil }))
+			_, err := w.l.RemoveOptOuts(w.ctx, old, OptOutNote{})
+			w.ok(err)
+			var entries []campaign.OptOut
+			for range rapid.IntRange(0, 4).Draw(rt, "entries") {
+				switch pick("kind", "phone", "email", "address") {
+				case "phone":
+					entries = append(entries, campaign.NewOptOutPhone(phone(rapid.IntRange(0, 3).Draw(rt, "number"))))
+				case "email":
+					entries = append(entries, optOutEmail(t, pick("address", "ann@example.com", "BEN@example.com")))
+				default:
+					entries = append(entries, optOutAddress(t, address()))
+				}
+			}
+			_, err = w.l.AddOptOuts(w.ctx, entries, OptOutNote{Source: "test"})
+			w.ok(err)
+			list, err := w.l.OptedOut(w.ctx)
+			w.ok(err)
+
+			cl := &Claim{Campaign: &Campaign{}}
+			var members []int64
+			for i := range rapid.IntRange(1, 250).Draw(rt, "recipients") {
+				c := campaign.Contact{Email: pick("email", "", "Ann@example.com", "ben@example.com", "cem@example.com"), FirstName: pick("first", "", "Ann"), LastName: pick("last", "", "Smith")}
+				if rapid.Bool().Draw(rt, "has a number") {
+					c.Phone = phone(rapid.IntRange(0, 5).Draw(rt, "number"))
+				}
+				if rapid.Bool().Draw(rt, "has an address") {
+					c.Address = address()
+				}
+				cl.Recipients = append(cl.Recipients, Recipient{ID: int64(i + 1), Contact: c})
+				if rapid.IntRange(0, 9).Draw(rt, "is left out") > 0 { // of a batch that was halved
+					members = append(members, int64(i+1))
+				}
+			}
+			for _, ch := range campaign.Channels() {
+				cl.Campaign.Channel = ch
+				var gone []int64
+				w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+					kinds, err := optOutKinds(w.ctx, tx)
+					if err == nil {
+						gone, err = w.l.optedOutMembers(w.ctx, tx, cl, members, kinds)
+					}
+					return err
+				}))
+				id := campaign.ByNumber
+				if ch.IsPost() {
+					id = campaign.ByPost
+				}
+				for _, m := range members {
+					c := &cl.Recipients[m-1].Contact
+					planned, imported, leaving := list.Bars(c, ch), list.BarsAtImport(c, id), slices.Contains(gone, m)
+					if planned != leaving || planned != imported {
+						rt.Fatalf("%s to %+v: barred at planning %v, at import %v, when leaving %v", ch, c, planned, imported, leaving)
+					}
+				}
+			}
+		})
+	})
+}
+
+// What an opt-out of an older Postrider says stays.
+func TestOptOutsOfBeforeTheyHadKindsStay(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
+			for _, statement := range []string{
+				`DROP TABLE opt_outs`, `DROP TABLE past_opt_outs`, `DROP TABLE opt_out_imports`, `DROP TABLE incoming_opt_outs`,
+				`CREATE TABLE opt_outs (phone TEXT PRIMARY KEY, source TEXT NOT NULL, reason TEXT NOT NULL, created_at BIGINT NOT NULL)`,
+				`INSERT INTO opt_outs (phone, source, reason, created_at) VALUES ('+61412000001', 'reply', 'STOP', 1700000000000)`,
+				`DELETE FROM ` + versionTable + ` WHERE version_id = 12`,
+			} {
+				if _, err := tx.exec.ExecContext(w.ctx, statement); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		w.ok(w.l.Close())
+		var err error
+		w.l, err = Open(w.ctx, w.target, Options{Clock: w.clock.Now})
+		w.ok(err)
+		w.equal(w.optOuts(), "phone +61412000001 {      } source=reply reason=STOP by= 22:13:20\n")
 	})
 }

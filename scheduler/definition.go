@@ -178,6 +178,9 @@ func (r *definitionReader) outbox(d *Definition, line int) {
 	if o.Channel != string(campaign.Letter) {
 		r.problem(line, "campaign.channel is %q: an outbox holds letters: expected letter", o.Channel)
 	}
+	if s, err := o.Segment(); err == nil && !s.Everybody() {
+		r.problem(line, "campaign.where, exclude, sample and limit do not go with source.outbox: whatever lies there is mailed: leave them out")
+	}
 	if len(o.Files) > 0 || o.FileColumn != "" {
 		r.problem(line, "campaign.file and campaign.file_column do not go with source.outbox: each row of a manifest names its own file: leave them out")
 	}
@@ -459,6 +462,9 @@ func (r *definitionReader) campaign(d *Definition, text []byte, name string, v *
 	}
 	d.Campaign, d.campaignLine = mappingText(text, v), v.Line
 	o, err := d.Order()
+	if err == nil && r.isNew {
+		_, err = o.Segment()
+	}
 	var oe *jobs.OrderError
 	switch {
 	case errors.As(err, &oe):

@@ -122,6 +122,11 @@ func TestWhatIsWrongWithADefinitionIsNamedWithItsLine(t *testing.T) {
 		{"overlap: skip", "overlap: [", "s.yaml:1: is not YAML"},
 		{"  file: /exports/{yyyy}-{mm}-{dd}.csv\n  missing: nothing\n", "  outbox: /srv/outbox\n", "campaign.file and campaign.file_column do not go with source.outbox"},
 		{whole, "name: a\ncron: '@daily'\ntimezone: UTC\nsource:\n  outbox: /srv/outbox\ncampaign:\n  channel: sms\n  body: Hi\n", `s.yaml:7: campaign.channel is "sms": an outbox holds letters: expected letter`},
+		{"colour: true", "where: age >", "s.yaml:22: campaign.where: at character 6: after > comes a field"},
+		{"colour: true", "exclude: [vip]", `s.yaml:22: campaign.exclude: "vip" names nobody who could be left out`},
+		{"colour: true", "sample: 5", `s.yaml:22: campaign.sample: "5" is no percentage`},
+		{"colour: true", "limit: 0", "s.yaml:22: campaign.limit: 0 is not how many"},
+		{whole, "name: a\ncron: '@daily'\ntimezone: UTC\nsource:\n  outbox: /srv/outbox\ncampaign:\n  channel: letter\n  limit: 5\n", "s.yaml:7: campaign.where, exclude, sample and limit do not go with source.outbox: whatever lies there is mailed"},
 		{whole, "", "s.yaml:1: is empty: expected name, cron"},
 		{whole, "- a", "s.yaml:1: the file should be lines such as `key: value`"},
 	} {

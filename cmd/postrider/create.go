@@ -111,6 +111,7 @@ func (m *Main) campaignCreate(ctx context.Context, file, replaces string) error 
 	}
 	plan := p.Campaign.Plan
 	m.say("campaign %d %q is planned: %s of %s contacts, in %s", p.Campaign.ID, p.Campaign.Name, number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
+	m.showSegment(plan.Segment)
 	if len(plan.Suppressed) > 0 {
 		m.say("  suppressed    %s", list(plan.Suppressed))
 	}

@@ -27,7 +27,7 @@ func (m *Main) listCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use: "list", Short: "Contact lists: import a file, look, export, remove, copy to the provider and back",
 	},
-		m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listExportCommand(), m.listRmCommand(),
+		m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listRmCommand(),
 		m.listPushCommand(), m.listPullCommand(), m.listRemoteCommand())
 }
 

@@ -38,6 +38,9 @@ type campaignJSON struct {
 	HeldUntil     *time.Time `json:"held_until,omitempty"`
 	CancelProblem string     `json:"cancel_problem,omitempty"`
 
+	// Segment is which contacts of the audience it is for; none when it is for all.
+	Segment *campaign.Selection `json:"segment,omitempty"`
+
 	Refusals    map[string]int `json:"refusals,omitempty"`
 	Suppression map[string]int `json:"suppressions,omitempty"`
 
@@ -79,6 +82,7 @@ func describe(ctx context.Context, l *ledger.Ledger, id int64) (*campaignJSON, e
 		ID: c.ID, Name: c.Name, Channel: c.Channel, State: c.State, Reason: c.Reason, Counts: counts,
 		Quoted: c.Quoted, Spent: c.Spent, Reserved: c.Reserved, Overspent: c.Overspent, Dearer: c.Dearer, Budget: c.Budget, Currency: c.Currency,
 		Created: c.Created, StartAt: timeOrNil(c.StartAt), Started: timeOrNil(c.Started), Ended: timeOrNil(c.Ended),
+		Segment: c.Plan.Segment,
 	}
 	if c.Timing.Window != nil {
 		out.Window, out.WindowTZ = c.Timing.Window.String(), c.Timing.WindowZone()
@@ -162,6 +166,7 @@ func (m *Main) printReport(c *campaignJSON) {
 		head += ": " + c.Reason
 	}
 	m.say("%s", head)
+	m.showSegment(c.Segment)
 	accepted := ""
 	if c.Held > 0 && c.HeldUntil != nil {
 		accepted = "held by the provider until " + hour(*c.HeldUntil)

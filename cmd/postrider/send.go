@@ -200,7 +200,7 @@ func (m *Main) draft(ctx context.Context, p *jobs.Preparation, rehearsal bool) e
 	switch {
 	case errors.As(err, &same):
 		return sentAlready(same)
-	case errors.As(err, &nobody):
+	case errors.As(err, &nobody) && (nobody.Total > 0 || nobody.Segment == nil):
 		return fmt.Errorf("nobody of the %s contacts can be sent to (%s): nothing was sent", number(nobody.Total), list(nobody.Suppressed))
 	}
 	return err
@@ -327,7 +327,7 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 	if err != nil {
 		return &usageError{err}
 	}
-	contact, err := nthContact(ctx, l, prep.Audience.List, r.testRow)
+	contact, err := nthContact(ctx, prep, r.testRow)
 	if err != nil {
 		return err
 	}
@@ -365,22 +365,25 @@ func (m *Main) sendTest(ctx context.Context, l *ledger.Ledger, p *jobs.Provider,
 	return nil
 }
 
-func nthContact(ctx context.Context, l *ledger.Ledger, list *ledger.List, n int) (*campaign.Contact, error) {
-	if n > list.Contacts {
-		return nil, usagef("--test-row %d: the audience has %s contacts", n, number(list.Contacts))
-	}
+// nthContact finds a contact of those who would be sent to, counted from 1.
+func nthContact(ctx context.Context, prep *jobs.Preparation, n int) (*campaign.Contact, error) {
 	var found *campaign.Contact
-	stop := errors.New("found")
-	err := l.EachContact(ctx, list.ID, func(c *campaign.Contact) error {
-		if n--; n == 0 {
+	stop, seen := errors.New("found"), 0
+	err := prep.EachSelected(ctx, func(c *campaign.Contact) error {
+		if seen++; seen == n {
 			copied := *c
 			found = &copied
 			return stop
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, stop) {
+	switch {
+	case err != nil && !errors.Is(err, stop):
 		return nil, err
+	case found == nil && !prep.Segment.Everybody():
+		return nil, usagef("--test-row %d: the audience has %s of %s contacts that are meant (%s)", n, number(seen), number(prep.Audience.List.Contacts), printable(prep.Segment.String()))
+	case found == nil:
+		return nil, usagef("--test-row %d: the audience has %s contacts", n, number(seen))
 	}
 	return found, nil
 }
@@ -427,6 +430,7 @@ func (m *Main) showOffer(o *offer) {
 	for _, line := range filesText(&c.Content) {
 		m.say("  file          %s", line)
 	}
+	m.showSegment(plan.Segment)
 	m.say("  recipients    %s of %s contacts, in %s", number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
 	if len(plan.Suppressed) > 0 {
 		m.say("  suppressed    %s", list(plan.Suppressed))
