@@ -25,20 +25,20 @@ func (w *world) mixed(name string, n int) string {
 	var b bytes.Buffer
 	b.WriteString("Mobile,First Name,Name,Address 1,Suburb,State,Postcode,Country\n")
 	for i := range n {
-		number, country := fmt.Sprintf("+614%08d", 12_000_000+i), "AU"
+		number, country, code := fmt.Sprintf("+614%08d", 12_000_000+i), "AU", "6000"
 		switch i % 10 {
 		case 7:
-			number, country = fmt.Sprintf("+447400%06d", i), "GB"
+			number, country, code = fmt.Sprintf("+447400%06d", i), "GB", "SW1A 1AA"
 		case 8:
 			number, country = fmt.Sprintf("+6421%07d", 1_000_000+i), "NZ"
 		case 9:
-			number, country = fmt.Sprintf("+1416%07d", 5_000_000+i), "CA"
+			number, country, code = fmt.Sprintf("+1416%07d", 5_000_000+i), "CA", "K1A 0B1"
 		}
 		first := fmt.Sprintf("Ann%d", i%977)
 		if i%6 == 5 {
 			first = "Аня"
 		}
-		fmt.Fprintf(&b, "%s,%s,Ann Miller,%d Jarrah Drive,Perth,WA,6000,%s\n", number, first, i+1, country)
+		fmt.Fprintf(&b, "%s,%s,Ann Miller,%d Jarrah Drive,Perth,WA,%s,%s\n", number, first, i+1, code, country)
 	}
 	return w.file(name, b.Bytes())
 }

@@ -27,6 +27,10 @@ type Content struct {
 	// by the table of the function of that name. SMS and MMS.
 	PlainPunctuation bool `json:"plain_punctuation,omitempty"`
 
+	// FixedLines sends also to numbers that messages do not reach by their kind:
+	// fixed lines, toll-free numbers and the like. SMS and MMS.
+	FixedLines bool `json:"fixed_lines,omitempty"`
+
 	// Media is the picture of an MMS.
 	Media *File `json:"media,omitempty"`
 	// Files are the printed matter: one for a letter (none when FileColumn is
@@ -40,6 +44,9 @@ type Content struct {
 	Duplex       bool `json:"duplex,omitempty"`        // letters; else one side
 	Priority     bool `json:"priority,omitempty"`      // letters
 	TemplateUsed bool `json:"template_used,omitempty"` // letters: the file follows the provider's layout and carries the address itself
+	// Household sends one to an address, whoever lives there. Letters that all
+	// get, and postcards.
+	Household bool `json:"household,omitempty"`
 	// ReturnAddressID is the provider's id of the return address; letters and
 	// postcards must have one.
 	ReturnAddressID int64 `json:"return_address_id,omitempty"`
@@ -165,6 +172,8 @@ func (c *Content) checkForeignParts(ps *Problems) {
 		{"body", c.Body != "", phone, "letters and postcards are printed from a file: put the text there"},
 		{"subject", c.Subject != "", mms, "only an MMS has a subject"},
 		{"plain_punctuation", c.PlainPunctuation, phone, "only SMS and MMS have a body to apply it to"},
+		{"fixed_lines", c.FixedLines, phone, "letters and postcards go to addresses"},
+		{"dedupe", c.Household, !phone, "SMS and MMS go to numbers, one to each"},
 		{"media", c.Media != nil, mms, "only an MMS has a media file; letters and postcards take --file"},
 		{"file", len(c.Files) > 0, !phone, "SMS and MMS have no printed file; an MMS takes --media"},
 		{"file_column", c.FileColumn != "", letter, "only letters can have a file per recipient"},
@@ -326,6 +335,8 @@ func (c *Content) checkLetter(ps *Problems) {
 		ps.add("file", "a letter has either one file for all (--file) or a file per recipient (--file-column): leave one out")
 	case c.FileColumn != "" && !isFieldName(c.FileColumn):
 		ps.add("file_column", "%q is not the name of a field: use letters, digits and _ as in the imported list", c.FileColumn)
+	case c.FileColumn != "" && c.Household:
+		ps.add("dedupe", "each of these letters is somebody's own, so that none can stand for the others of a household: leave it out")
 	case c.FileColumn == "" && len(c.Files) != 1:
 		ps.add("file", "a letter has exactly one file, and %d were given: use --file letter.pdf, or --file-column for a file per recipient", len(c.Files))
 	}
@@ -383,7 +394,8 @@ func (c *Content) FileKey() string {
 // Digest is a stable hash, 64 hexadecimal digits, of what a recipient would
 // receive and from whom, for the guard against sending the same twice. When it
 // would be sent and how fast (schedule, priority), what files are called and
-// the country for short numbers are not part of it.
+// the country for short numbers are not part of it; who of the audience gets it
+// is, where that can be chosen.
 func (c *Content) Digest() string {
 	h := sha256.New()
 	write := func(values ...string) {
@@ -396,5 +408,11 @@ func (c *Content) Digest() string {
 	}
 	write("content 1", string(c.Channel), c.From, c.Body, c.Subject, c.FileKey(), c.FileColumn)
 	write(fmt.Sprint(c.PlainPunctuation, c.Colour, c.Duplex, c.TemplateUsed, c.ReturnAddressID))
+	if c.FixedLines {
+		write("fixed lines")
+	}
+	if c.Household {
+		write("household")
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -279,7 +279,7 @@ func (o *OptOuts) BarsAtImport(c *Contact, id Identity) bool {
 		return false
 	case id == ByNumber:
 		return o.Bars(c, SMS)
-	case id == ByPost || id == ByLetter:
+	case id == ByPost || id == ByHousehold || id == ByLetter:
 		return o.Bars(c, Letter)
 	}
 	byPhone := c.Phone != "" && !o.Bars(c, SMS)

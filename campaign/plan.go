@@ -40,6 +40,10 @@ func (b PlannedBatch) Sendable() bool {
 type PlanOptions struct {
 	// OptedOut reports whether a contact is on the suppression list. Nil: nobody is.
 	OptedOut func(*Contact) bool
+	// TakesMessages reports whether messages reach a number (E.164) by its kind.
+	// Nil: they reach every one. It is not asked where the content sends to fixed
+	// lines, nor on post.
+	TakesMessages func(phone string) bool
 	// Seen finds duplicates. Nil: the audience is known to have none.
 	Seen *Seen
 	// Emit takes each batch. The recipients belong to the planner again when it
@@ -151,6 +155,8 @@ func (c *Content) Identity() Identity {
 		return ByNumber
 	case c.FileColumn != "":
 		return ByLetter
+	case c.Household:
+		return ByHousehold
 	}
 	return ByPost
 }
@@ -192,8 +198,14 @@ func (p *Planner) judge(c *Contact) (reason string, key groupKey, err error) {
 	if content.Channel.IsPhone() && c.Phone == "" || content.Channel.IsPost() && !c.Address.Complete() {
 		return ReasonNoDestination, key, nil
 	}
+	if content.Channel.IsPost() && c.Address.Fault() != nil {
+		return ReasonBadAddress, key, nil
+	}
 	if p.o.OptedOut != nil && p.o.OptedOut(c) {
 		return ReasonOptedOut, key, nil
+	}
+	if p.o.TakesMessages != nil && content.Channel.IsPhone() && !content.FixedLines && !p.o.TakesMessages(c.Phone) {
+		return ReasonFixedLine, key, nil
 	}
 	key.file = p.r.fileKey
 	if content.FileColumn != "" {

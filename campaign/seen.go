@@ -23,6 +23,10 @@ const (
 	// ByLetter is for personal letters: the reference where the contact has
 	// one; otherwise its own file, name and address.
 	ByLetter
+	// ByHousehold is for letters and postcards of which one goes to an address,
+	// whoever lives there: the address without its name, case, punctuation and
+	// white space aside.
+	ByHousehold
 )
 
 // AppendKey appends to b the key under which c is the same recipient as
@@ -38,6 +42,8 @@ func (id Identity) AppendKey(b []byte, c *Contact, file string) []byte {
 		return append(append(b, 'r'), c.Reference...)
 	case id == ByPost && c.Address.Complete():
 		return c.Address.AppendKey(append(b, 'a'))
+	case id == ByHousehold && c.Address.Complete():
+		return append(append(b, 'h'), addressPlace(&c.Address)...)
 	case id == ByLetter && c.Address.Complete():
 		b = append(append(b, 'f'), file...)
 		return c.Address.AppendKey(append(b, '\x1f'))
@@ -245,6 +251,8 @@ func (id Identity) String() string {
 		return "post"
 	case ByLetter:
 		return "letter"
+	case ByHousehold:
+		return "household"
 	}
 	return "contact"
 }

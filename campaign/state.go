@@ -114,6 +114,8 @@ const TooLate = "too_late: "
 // Reasons for which a recipient is suppressed.
 const (
 	ReasonNoDestination = "no_destination" // the contact lacks what the channel needs
+	ReasonBadAddress    = "bad_address"    // nothing can be printed on an envelope that arrives there: Address.Fault says why
 	ReasonDuplicate     = "duplicate"      // the same recipient stands earlier in the audience
 	ReasonOptedOut      = "opted_out"      // on the suppression list
+	ReasonFixedLine     = "fixed_line"     // a number that messages do not reach
 )

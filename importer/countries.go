@@ -3,47 +3,202 @@ package importer
 import (
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/text/language"
 	"golang.org/x/text/language/display"
+	"golang.org/x/text/unicode/norm"
 )
 
 // countries turns what stands in a country column into an ISO 3166-1 alpha-2
-// code: a code of two or three letters, or a name in English.
-type countries struct{ codes map[string]string }
+// code: a code of two or three letters, or a name in one of many languages.
+type countries struct {
+	exact  map[string]string // as it is mostly written, to find it without folding
+	folded map[string]string
+}
 
 // newCountries is made once for the process. It knows the countries that have
-// phone numbers, under the names of the Unicode CLDR and some everyday ones.
+// phone numbers, under the names of the Unicode CLDR in the languages that most
+// people write in, and some everyday and official ones. A name that is that of
+// one country in one language and of another in another is left out, unless it
+// is English.
 var newCountries = sync.OnceValue(func() *countries {
-	c := &countries{codes: map[string]string{
-		"uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "great britain": "GB", "northern ireland": "GB",
-		"u.s.a.": "US", "u.s.": "US", "united states of america": "US", "america": "US",
-		"the netherlands": "NL", "holland": "NL", "czech republic": "CZ", "republic of ireland": "IE",
-		"hong kong": "HK", "macau": "MO", "macao": "MO", "korea": "KR", "republic of korea": "KR", "russian federation": "RU",
-		"viet nam": "VN", "turkey": "TR", "nz": "NZ", "aus": "AU", "uae": "AE",
-	}}
-	names := display.English.Regions()
+	c := &countries{exact: map[string]string{}, folded: map[string]string{}}
+	set := func(name, code string) {
+		c.folded[foldCountry(name)] = code
+	}
+	english := display.English.Regions()
 	for code := range phonenumbers.GetSupportedRegions() {
 		region, err := language.ParseRegion(code)
 		if err != nil {
 			continue
 		}
-		for _, spelt := range []string{code, region.ISO3(), names.Name(region)} {
-			c.codes[spelt], c.codes[strings.ToLower(spelt)] = code, code
+		for _, spelt := range []string{code, region.ISO3(), english.Name(region)} {
+			set(spelt, code)
+			c.exact[spelt], c.exact[strings.ToLower(spelt)] = code, code
+		}
+	}
+	for code, names := range everydayCountries() {
+		for _, name := range strings.Split(names, "|") {
+			set(name, code)
 		}
 	}
 	return c
 })
 
+// foreignNames are the names in other languages, folded; empty where one names
+// several countries. They take a tenth of a second to gather, and are, when a
+// name is no other.
+var foreignNames = sync.OnceValue(func() map[string]string {
+	foreign := map[string]string{}
+	for _, tag := range namingLanguages() {
+		names := display.Regions(tag)
+		if names == nil {
+			continue
+		}
+		for code := range phonenumbers.GetSupportedRegions() {
+			region, err := language.ParseRegion(code)
+			if err != nil {
+				continue
+			}
+			name := foldCountry(names.Name(region))
+			if other, known := foreign[name]; known && other != code {
+				foreign[name] = ""
+				continue
+			}
+			foreign[name] = code
+		}
+	}
+	return foreign
+})
+
+// namingLanguages are those whose names of countries are understood besides
+// English.
+func namingLanguages() []language.Tag {
+	return []language.Tag{
+		language.German, language.French, language.Spanish, language.Portuguese, language.EuropeanPortuguese, language.Italian, language.Dutch,
+		language.Danish, language.Swedish, language.Norwegian, language.Finnish, language.Icelandic, language.Polish, language.Czech, language.Slovak,
+		language.Hungarian, language.Romanian, language.Bulgarian, language.Greek, language.Croatian, language.Serbian, language.Slovenian,
+		language.Estonian, language.Latvian, language.Lithuanian, language.Russian, language.Ukrainian, language.Turkish, language.Arabic,
+		language.Hebrew, language.Hindi, language.Indonesian, language.Malay, language.Vietnamese, language.Thai, language.Japanese, language.Korean,
+		language.SimplifiedChinese, language.TraditionalChinese, language.Catalan,
+	}
+}
+
+// everydayCountries are names and codes that the CLDR does not have: what people
+// call a country, what it calls itself on paper, and the codes of FIFA and the
+// IOC where they are not another country's in ISO 3166-1.
+func everydayCountries() map[string]string {
+	return map[string]string{
+		"AE": "uae|u.a.e.|emirates|the united arab emirates",
+		"AG": "antigua",
+		"AU": "aus|commonwealth of australia|straya",
+		"BA": "bosnia|bosnia herzegovina|bosnia and herzegovina|bih",
+		"BE": "kingdom of belgium",
+		"BG": "bul",
+		"BN": "brunei darussalam",
+		"BO": "plurinational state of bolivia|bolivia (plurinational state of)",
+		"BR": "federative republic of brazil",
+		"BS": "the bahamas",
+		"CD": "democratic republic of the congo|dr congo|drc|d.r. congo|congo, democratic republic of the|congo kinshasa",
+		"CG": "republic of the congo|congo|congo brazzaville",
+		"CH": "sui|swiss confederation|confoederatio helvetica",
+		"CI": "ivory coast|cote d ivoire",
+		"CL": "chi",
+		"CN": "people's republic of china|prc|p.r. china|pr china|mainland china",
+		"CV": "cape verde|cabo verde",
+		"CZ": "czech republic|the czech republic",
+		"DE": "ger|federal republic of germany|brd|bundesrepublik deutschland",
+		"DK": "den|kingdom of denmark",
+		"DO": "the dominican republic",
+		"ES": "kingdom of spain",
+		"FR": "french republic|république française|metropolitan france",
+		"GB": "uk|u.k.|england|scotland|wales|great britain|northern ireland|britain|the united kingdom|united kingdom of great britain and northern ireland|united kingdom (uk)|g.b.|großbritannien|grossbritannien|grande-bretagne|gran bretaña|grã-bretanha|gran bretagna|groot-brittannië|storbritannien|wielka brytania|angleterre|inglaterra|inghilterra|великобритания",
+		"GM": "the gambia",
+		"GR": "hellas|hellenic republic|gre",
+		"HK": "hong kong|hong kong sar|hongkong|hong kong, china",
+		"HR": "cro",
+		"ID": "ina",
+		"IE": "republic of ireland|eire|southern ireland|ireland, republic of",
+		"IN": "republic of india|bharat",
+		"IR": "islamic republic of iran|iran, islamic republic of|iran (islamic republic of)",
+		"KP": "democratic people's republic of korea|korea, democratic people's republic of|dprk",
+		"KR": "korea|republic of korea|korea, republic of|korea, south|rok|s. korea|south korea",
+		"LA": "lao people's democratic republic|lao pdr",
+		"LV": "lat",
+		"MD": "republic of moldova|moldova, republic of",
+		"MK": "macedonia|former yugoslav republic of macedonia|fyrom|republic of north macedonia",
+		"MM": "burma|union of myanmar",
+		"MO": "macau|macao|macau sar",
+		"MX": "united mexican states",
+		"MY": "mas",
+		"NL": "the netherlands|holland|hollande|holanda|olanda|kingdom of the netherlands|ned",
+		"NZ": "aotearoa|new zealand / aotearoa|aotearoa new zealand",
+		"PH": "the philippines|phi|republic of the philippines",
+		"PS": "palestine|state of palestine|palestine, state of",
+		"PT": "por|portuguese republic",
+		"PY": "par",
+		"RU": "russian federation|the russian federation",
+		"SA": "ksa|kingdom of saudi arabia|saudi",
+		"SG": "republic of singapore|sin",
+		"SI": "slo",
+		"SY": "syrian arab republic",
+		"SZ": "swaziland",
+		"TL": "east timor",
+		"TR": "turkey|türkiye|republic of turkey",
+		"TT": "trinidad|tri",
+		"TW": "taiwan, province of china|taiwan, republic of china|r.o.c.|chinese taipei|tpe",
+		"TZ": "united republic of tanzania|tanzania, united republic of|tan",
+		"US": "u.s.a.|u.s.|united states of america|america|the united states|the united states of america|united states (us)|us of a|estados unidos de américa|états-unis d'amérique|vereinigte staaten von amerika|stati uniti d'america|ee.uu.|eeuu|eua|сша",
+		"UY": "uru",
+		"VA": "holy see|vatican|vatican city state",
+		"VE": "bolivarian republic of venezuela|venezuela, bolivarian republic of|venezuela (bolivarian republic of)",
+		"VN": "viet nam|socialist republic of vietnam|vie",
+		"ZA": "rsa|republic of south africa|s. africa",
+		"ZM": "zam",
+		"ZW": "zim",
+	}
+}
+
 // CountryCode understands what stands in a column of countries: a code of two
-// or three letters, or an English name. It returns the ISO 3166-1 alpha-2 code.
+// or three letters, or a name in one of many languages. It returns the
+// ISO 3166-1 alpha-2 code.
 func CountryCode(text string) (code string, ok bool) { return newCountries().code(text) }
 
 func (c *countries) code(text string) (code string, ok bool) {
-	if code, ok = c.codes[text]; ok {
+	if code, ok = c.exact[text]; ok {
 		return code, true
 	}
-	code, ok = c.codes[strings.ToLower(strings.Join(strings.Fields(text), " "))]
-	return code, ok
+	name := foldCountry(text)
+	if code, ok = c.folded[name]; ok || name == "" {
+		return code, ok
+	}
+	code = foreignNames()[name]
+	return code, code != ""
+}
+
+// foldCountry is a name without regard to case, accents, punctuation and white
+// space.
+func foldCountry(name string) string {
+	var b strings.Builder
+	gap := false
+	for _, r := range norm.NFKD.String(name) {
+		switch {
+		case unicode.Is(unicode.Mn, r) && r < 0x370: // an accent of the Latin script
+		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.IsMark(r):
+			if gap && b.Len() > 0 {
+				b.WriteByte(' ')
+			}
+			gap = false
+			b.WriteRune(unicode.ToLower(r))
+		case r == '.' || r == '\'' || r == '’':
+		case r == '&':
+			b.WriteString(" and ")
+			gap = false
+		default:
+			gap = true
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
 }

@@ -10,18 +10,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"github.com/postrider/postrider/campaign"
 )
-
-func utf16Text(text string) string {
-	b := []byte{0xff, 0xfe}
-	for _, u := range utf16.Encode([]rune(text)) {
-		b = append(b, byte(u), byte(u>>8))
-	}
-	return string(b)
-}
 
 func gzipped(text string) string {
 	var b bytes.Buffer
@@ -43,16 +34,15 @@ func TestAFileThatCannotBeImportedSaysWhereAndWhatToDo(t *testing.T) {
 		{name: "empty", text: "", says: []string{"empty", "needs a header"}},
 		{name: "only white space", text: "\n \r\n\t\n", says: []string{"empty", "needs a header"}},
 		{name: "only empty cells, many of them", text: strings.Repeat(",,,\n", 5000), says: []string{"empty", "needs a header"}},
-		{name: "xlsx", text: "PK\x03\x04rest", says: []string{"spreadsheet", "zip", "save it as CSV UTF-8"}},
-		{name: "xls", text: "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", says: []string{"Excel", "save it as CSV UTF-8"}},
+		{name: "a damaged xlsx or zip", text: "PK\x03\x04rest", says: []string{"workbook (xlsx)", "zip", "damaged", "download it again"}},
+		{name: "xls", text: "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", says: []string{"old Excel", "password", "xlsx or CSV UTF-8"}},
 		{name: "pdf", text: "%PDF-1.7\n", says: []string{"PDF", "CSV"}},
-		{name: "gzip", text: gzipped(header), says: []string{"gzip", "unpack"}},
-		{name: "UTF-16", text: utf16Text(header), says: []string{"UTF-16", "save it as CSV UTF-8"}},
+		{name: "gzip that ends too early", text: gzipped(header)[:20], says: []string{"gzip", "ends too early", "nothing was imported"}},
+		{name: "UTF-32", text: "\xff\xfe\x00\x00p\x00\x00\x00", says: []string{"UTF-32", "save it as CSV UTF-8"}},
 		{name: "binary", text: "\x7fELF\x02\x01\x00\x00", says: []string{"binary", "CSV UTF-8"}},
-		{name: "lines of old Macs", text: "phone,name\r+61412000001,Ann\r", says: []string{"old Macs", "CSV UTF-8"}},
-		{name: "Latin-1 in a row", text: header + "+61412000001,Ann\n+61412000002,Ren\xe9\n", line: 3, says: []string{"not UTF-8", "Windows-1252", "CSV UTF-8"}},
-		{name: "Latin-1 in the header", text: "phone,pr\xe9nom\n", line: 1, says: []string{"not UTF-8", "CSV UTF-8"}},
-		{name: "binary after a while", text: header + "+61412000001,Ann\n" + strings.Repeat("+61412000001,Ann\n", 300) + "+61412000002,\x00\n", line: 303, says: []string{"not UTF-8"}},
+		{name: "UTF-8, then something else", text: header + "+61412000001,Zoë\n+61412000002,Ren\xe9\n", line: 3, says: []string{"UTF-8 up to here", "--encoding", "CSV UTF-8"}},
+		{name: "a mark of UTF-8 before something else", text: "\xef\xbb\xbfphone,pr\xe9nom\n", line: 1, says: []string{"UTF-8 up to here", "CSV UTF-8"}},
+		{name: "binary after a while", text: header + "+61412000001,Ann\n" + strings.Repeat("+61412000001,Ann\n", 300) + "+61412000002,\x00\n", line: 303, says: []string{"NUL byte", "save the list again"}},
 		{name: "header only", text: header, says: []string{"a header, and no row"}},
 		{name: "no usable column", text: "Given,Shoe size\nAnn,42\n", line: 1, says: []string{`"Given", "Shoe size"`, "name a column phone", "address_line_1, city, postcode"}},
 		{name: "no usable column, many", text: strings.Repeat("Shoe size,", 30) + strings.Repeat("ü", 100) + "\nAnn\n", line: 1, says: []string{"and 19 more"}},
@@ -64,10 +54,10 @@ func TestAFileThatCannotBeImportedSaysWhereAndWhatToDo(t *testing.T) {
 		{name: "row far too long, after a cell of several lines", text: header + "+61412000001,\"Ann\nMiller\"\n+61412000002," + strings.Repeat("x", 3*readAhead) + "\n", o: Options{MaxRow: 1000}, line: 4, says: []string{"more than 1000 bytes"}},
 		{name: "quote never closed", text: header + "+61412000001,Ann\n+61412000002,\"Ben\n+61412000003,Cleo\n", line: 3, says: []string{"a quote is never closed", "ends on line 4", "twice"}},
 		{name: "quote within a quoted cell", text: header + "+61412000001,\"Ann\" Miller\n", line: 2, says: []string{"a quote", "twice"}},
-		{name: "bare quote", text: header + "+61412000001,\"x\ny\"\n+61412000002,An\"n\n", line: 4, says: []string{"middle of a cell", "quote the whole cell"}},
+		{name: "bare quote in a row that goes over lines", text: header + "+61412000001,\"x\ny\"\n+61412000002,\"x\ny\",An\"n\n", line: 5, says: []string{"middle of a cell", "quote the whole cell"}},
 		{name: "nothing valid", text: header + "n/a,Ann\n+61 41,Ben\n", says: []string{"none of the 2 rows", "valid phone number"}},
 		{name: "one national number", text: header + "+61412000001,Ann\n0412 345 678,Ben\n", says: []string{`column "phone"`, "a number is in national form (on line 3)", "--country AU"}},
-		{name: "national numbers", text: header + strings.Repeat("0412 345 678,Ben\n", 5000), says: []string{"5000 numbers are in national form (the first on lines 2, 3, 4)", "--country AU", "nothing was imported"}},
+		{name: "national numbers", text: header + strings.Repeat("0412 345 678,Ben\n", 5000), says: []string{"5000 numbers are in national form (the first on lines 2, 3, 4; there are 5000 rows)", "--country AU", "write the numbers with +", "nothing was imported"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -122,7 +112,7 @@ func TestNothingIsStoredOnceANationalNumberWithoutACountryWasSeen(t *testing.T) 
 		text += fmt.Sprintf("+614120%05d\n", i)
 	}
 	got := importText(t, text+"0412 345 678\n", Options{})
-	if got.Err == nil || !strings.Contains(got.Err.Error(), fmt.Sprintf("2 numbers are in national form (the first on lines 2, %d)", good+3)) {
+	if got.Err == nil || !strings.Contains(got.Err.Error(), fmt.Sprintf("2 numbers are in national form (the first on lines 2, %d;", good+3)) {
 		t.Error(got.Err)
 	}
 	if len(got.Contacts) != 0 || got.Summary.Rows != good+2 {

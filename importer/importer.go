@@ -33,6 +33,15 @@ type Options struct {
 	// contact are what it stands for. Identity does not matter then. The file may
 	// be a single column of numbers or e-mail addresses without a header.
 	OptOuts bool
+	// What the file is is found out, but for what is said here. What does not
+	// apply to the file is a *FileError.
+	Encoding  string // of the text: a label of the WHATWG's, such as windows-1251 or shift_jis
+	Delimiter string // between cells: , ; | or tab
+	Sheet     string // of a workbook; empty: the first visible one with something in it
+	Member    string // of a zip archive, by its whole name; may be empty when only one is a list
+
+	MaxUnpacked int64  // bytes that a packed file, or a part of a workbook, may unpack to; 8 GiB when 0
+	TempDir     string // for workbooks and archives that do not come from a file; empty: the system's
 
 	MaxRow     int // bytes of a row; 1 MiB when 0
 	MaxColumns int // 1,000 when 0
@@ -51,7 +60,7 @@ type Options struct {
 
 // Progress is how far an import is.
 type Progress struct {
-	Bytes int64 // of the file, from its beginning
+	Bytes int64 // of the file as it is stored, packed or not, from its beginning
 	Rows  int
 }
 
@@ -86,6 +95,11 @@ const (
 	CodeUnknownCountry = "unknown_country"
 	CodeNotANumber     = "not_a_number"
 	CodeInvalidNumber  = "invalid_number"
+	CodeRoundedNumber  = "rounded_number" // the spreadsheet lost its last digits
+	CodeBadPostalCode  = campaign.FaultPostalCode
+	CodeAddressTooLong = campaign.FaultTooLong
+	CodeUnprintable    = campaign.FaultUnprintable
+	CodeExtension      = "extension" // a switchboard, by all appearances
 )
 
 // Reject is a row that was dropped.
@@ -102,17 +116,24 @@ type Reject struct {
 // With any error the sink has been given a part of the file, which its owner
 // must drop; the Summary then says how far it went. Import returns when all of
 // its goroutines have ended, so not before a Read of r that is under way.
-func Import(ctx context.Context, r io.Reader, sink Sink, o Options) (Summary, error) {
+func Import(ctx context.Context, r io.Reader, sink Sink, o Options) (sum Summary, err error) {
 	im, err := newRun(sink, o)
 	if err != nil {
 		return Summary{}, err
 	}
-	if err := im.open(ctx, r); err != nil {
+	err = im.open(ctx, r)
+	defer func() {
+		if im.reader != nil {
+			err = errors.Join(err, im.reader.close())
+		}
+	}()
+	if err != nil {
 		return Summary{}, err
 	}
 	if err := im.pump(ctx); err != nil {
 		return im.sum, err
 	}
+	im.sum.File.Encoding = im.reader.understood().Encoding
 	return im.sum, im.finish()
 }
 
@@ -157,7 +178,7 @@ func newRun(sink Sink, o Options) (*run, error) {
 
 // open looks at the beginning of the file and understands its header.
 func (im *run) open(ctx context.Context, r io.Reader) (err error) {
-	if im.reader, err = newReader(ctx, r, im.o.Name, im.o.MaxRow); err != nil {
+	if im.reader, err = newReader(ctx, r, im.o.understanding()); err != nil {
 		return err
 	}
 	header, line, err := im.reader.read()
@@ -169,14 +190,15 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	case len(header) > im.o.MaxColumns:
 		return &FileError{Name: im.o.Name, Line: line, Problem: fmt.Sprintf("the header has %d columns, and at most %d are read: remove those that are not needed", len(header), im.o.MaxColumns)}
 	case !isText(header):
-		return &FileError{Name: im.o.Name, Line: line, Problem: notUTF8}
+		return &FileError{Name: im.o.Name, Line: line, Problem: notText}
 	}
 	if im.o.OptOuts && withoutHeader(header) {
 		im.mapping, im.first, im.firstOn, line = bareColumn(), slices.Clone(header), line, 0
 	} else if im.mapping, err = mapHeader(im.o.Name, line, header, im.o.OptOuts); err != nil {
 		return err
 	}
-	im.sum.File = FileFacts{Format: "csv", Encoding: "utf-8", Delimiter: string(im.reader.csv.Comma), HeaderLine: line}
+	im.sum.File = im.reader.understood()
+	im.sum.File.HeaderLine = line
 	im.sum.Mapping = im.mapping.titles()
 	im.sum.Fields = im.mapping.columns.Names()
 	im.rows, err = newRowChecker(im.o, im.mapping, im.seen)
@@ -295,14 +317,14 @@ func (im *run) fill(c *chunk) error {
 	for began := im.reader.offset(); len(c.ends) < chunkRows && im.reader.offset()-began < chunkBytes; {
 		row, line, err := im.next()
 		if err != nil {
-			c.bytes = im.reader.offset()
+			c.bytes = im.reader.done()
 			return err
 		}
 		c.cells = append(c.cells, row...)
 		c.ends = append(c.ends, len(c.cells))
 		c.lines = append(c.lines, line)
 	}
-	c.bytes = im.reader.offset()
+	c.bytes = im.reader.done()
 	return nil
 }
 
@@ -397,7 +419,7 @@ func (im *run) finish() error {
 		return problem
 	case im.national > 1:
 		problem.Column = im.mapping.title[rolePhone]
-		problem.Problem = fmt.Sprintf("%d numbers are in national form (the first on lines %s), and nothing says of which country: %s", im.national, list(im.nationalOn), giveCountry)
+		problem.Problem = fmt.Sprintf("%d numbers are in national form (the first on lines %s; there are %d rows), and nothing says of which country: %s", im.national, list(im.nationalOn), im.sum.Rows, giveCountry)
 		return problem
 	case im.sum.Rows == 0:
 		problem.Problem = "there is a header, and no row below it"
@@ -415,7 +437,7 @@ func (im *run) finish() error {
 	return nil
 }
 
-const giveCountry = "give --country, such as --country AU, or a country column; nothing was imported"
+const giveCountry = "give --country, such as --country AU, or a country column, or write the numbers with + and the country's code; nothing was imported"
 
 func list(lines []int) string {
 	return strings.Trim(strings.ReplaceAll(fmt.Sprint(lines), " ", ", "), "[]")

@@ -98,15 +98,23 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		return func(c *campaign.Contact) bool { return list.BarsAtImport(c, id) }
 	}
 	options := map[string]Options{
-		"spellings-salesforce": {},
-		"names-of-addresses":   {Identity: campaign.ByPost},
-		"countries":            {Country: "AU", Identity: campaign.ByNumber},
-		"quoted-newlines":      {Identity: campaign.ByNumber},
-		"duplicates-by-number": {Identity: campaign.ByNumber},
-		"duplicates-by-post":   {Identity: campaign.ByPost},
-		"duplicates-by-letter": {Identity: campaign.ByLetter},
-		"opted-out":            {OptedOut: optedOut(campaign.ByContact)},
-		"opted-out-by-number":  {OptedOut: optedOut(campaign.ByNumber), Identity: campaign.ByNumber},
+		"spellings-salesforce":    {},
+		"names-of-addresses":      {Identity: campaign.ByPost},
+		"countries":               {Country: "AU", Identity: campaign.ByNumber},
+		"quoted-newlines":         {Identity: campaign.ByNumber},
+		"duplicates-by-number":    {Identity: campaign.ByNumber},
+		"duplicates-by-post":      {Identity: campaign.ByPost},
+		"duplicates-by-letter":    {Identity: campaign.ByLetter},
+		"opted-out":               {OptedOut: optedOut(campaign.ByContact)},
+		"numbers-spreadsheet":     {Country: "AU"},
+		"numbers-several":         {Country: "AU"},
+		"numbers-fixed-lines":     {Country: "AU", Identity: campaign.ByNumber},
+		"numbers-two-columns":     {Country: "AU"},
+		"addresses-of-countries":  {Identity: campaign.ByPost},
+		"addresses-bad":           {},
+		"addresses-dropped-zeros": {Identity: campaign.ByPost},
+		"addresses-households":    {Identity: campaign.ByHousehold},
+		"opted-out-by-number":     {OptedOut: optedOut(campaign.ByNumber), Identity: campaign.ByNumber},
 	}
 	files, err := filepath.Glob("testdata/*.csv")
 	if err != nil || len(files) < 20 {

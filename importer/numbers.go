@@ -65,6 +65,8 @@ var (
 	errTooShort     = &numberError{CodeInvalidNumber, "the number is too short: check its digits"}
 	errTooLong      = &numberError{CodeInvalidNumber, "the number is too long: check its digits"}
 	errNoSuchNumber = &numberError{CodeInvalidNumber, "no such number can exist in its country: check its digits"}
+	errRounded      = &numberError{CodeRoundedNumber, "a spreadsheet rounded the number and its last digits are lost: format the column as text there, fill the numbers in anew, and export again"}
+	errExtension    = &numberError{CodeExtension, "a number with an extension rings a switchboard, which takes no messages: give the person's own number"}
 )
 
 // fewestDigits is how many make a national number of an unknown country: a cell
@@ -73,16 +75,23 @@ const fewestDigits = 5
 
 // parse returns the number in E.164 and its region (ISO 3166-1 alpha-2; empty
 // for a number of no country), or why it is no number. A national number needs
-// a country; without one it is errNational.
+// a country; without one it is errNational. Of several numbers in the text it
+// is the first that messages reach, else the first.
 func (n *numbers) parse(text, country string) (e164, region string, _ *numberError) {
 	if e164, region, ok := n.fast(text, country); ok {
 		return e164, region, nil
 	}
-	return parseWithLibrary(text, country)
+	return n.read(text, country)
 }
 
-// parseWithLibrary is parse as the library alone has it.
+// parseWithLibrary is the number that the library alone finds in a text.
 func parseWithLibrary(text, country string) (e164, region string, _ *numberError) {
+	e164, region, _, err := askLibrary(text, country)
+	return e164, region, err
+}
+
+// askLibrary is parseWithLibrary, and whether an extension follows the number.
+func askLibrary(text, country string) (e164, region string, extension bool, _ *numberError) {
 	from := country
 	if from == "" {
 		from = phonenumbers.UNKNOWN_REGION
@@ -91,27 +100,27 @@ func parseWithLibrary(text, country string) (e164, region string, _ *numberError
 	switch {
 	case errors.Is(err, phonenumbers.ErrInvalidCountryCode) && !strings.ContainsAny(text, "+＋"):
 		if countDigits(text) < fewestDigits {
-			return "", "", errNotANumber
+			return "", "", false, errNotANumber
 		}
-		return "", "", errNational
+		return "", "", false, errNational
 	case errors.Is(err, phonenumbers.ErrInvalidCountryCode):
-		return "", "", errCallingCode
+		return "", "", false, errCallingCode
 	case err != nil:
-		return "", "", errNotANumber
+		return "", "", false, errNotANumber
 	}
 	if !phonenumbers.IsValidNumber(number) {
 		switch phonenumbers.IsPossibleNumberWithReason(number) {
 		case phonenumbers.TOO_SHORT, phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
-			return "", "", errTooShort
+			return "", "", false, errTooShort
 		case phonenumbers.TOO_LONG:
-			return "", "", errTooLong
+			return "", "", false, errTooLong
 		}
-		return "", "", errNoSuchNumber
+		return "", "", false, errNoSuchNumber
 	}
 	if region = phonenumbers.GetRegionCodeForNumber(number); region == phonenumbers.REGION_CODE_FOR_NON_GEO_ENTITY {
 		region = ""
 	}
-	return phonenumbers.Format(number, phonenumbers.E164), region, nil
+	return phonenumbers.Format(number, phonenumbers.E164), region, number.GetExtension() != "", nil
 }
 
 func countDigits(text string) int {
@@ -134,7 +143,7 @@ const (
 // fast accepts a number that is surely valid: with a plus, or as it is dialled
 // within the country; made of digits, spaces, dashes, dots and parentheses.
 func (n *numbers) fast(text, country string) (e164, region string, ok bool) {
-	if len(text) > maxText {
+	if len(text) > maxText || endsLikeFraction(text) {
 		return "", "", false
 	}
 	var buf [maxDigits]byte
@@ -142,7 +151,7 @@ func (n *numbers) fast(text, country string) (e164, region string, ok bool) {
 	if !ok {
 		return "", "", false
 	}
-	code, national, ok := n.split(digits, plus, country)
+	code, national, ok := n.underCode(digits, plus, country)
 	// A zero that is part of the number (Italy) is left to the library.
 	if !ok || len(national) < 2 || national[0] == '0' {
 		return "", "", false
@@ -180,9 +189,9 @@ func digitsOf(buf []byte, text string) (digits []byte, plus, ok bool) {
 	return buf, plus, len(buf) >= fewestDigits
 }
 
-// split finds the calling code that the digits stand under, and the national
+// underCode finds the calling code that the digits stand under, and the national
 // number behind it.
-func (n *numbers) split(digits []byte, plus bool, country string) (code *callingCode, national []byte, ok bool) {
+func (n *numbers) underCode(digits []byte, plus bool, country string) (code *callingCode, national []byte, ok bool) {
 	if plus {
 		code, national = n.callingCode(digits)
 		if code == nil {
@@ -301,12 +310,28 @@ type regionLines struct {
 	id      string
 	leading *automaton // what all of its numbers begin with; nil when nothing says
 	general line
-	kinds   []line
+	kinds   []kindLine
+	alike   bool // mobile phones and fixed lines have the same pattern
+}
+
+// kindLine is a line whose kind is known.
+type kindLine struct {
+	kind Kind
+	line
 }
 
 // region finds the region of a national number as the library does, and
 // reports whether the number is valid there.
 func (c *callingCode) region(national []byte) (string, bool) {
+	r, ok := c.find(national)
+	if !ok {
+		return "", false
+	}
+	return r.id, true
+}
+
+// find is region, with all that is known of it.
+func (c *callingCode) find(national []byte) (*regionLines, bool) {
 	c.once.Do(func() {
 		for _, m := range c.of {
 			r, ok := newRegionLines(m)
@@ -320,19 +345,20 @@ func (c *callingCode) region(national []byte) (string, bool) {
 		r := &c.regions[i]
 		if r.leading == nil {
 			if r.has(national) {
-				return r.id, true
+				return r, true
 			}
 			continue
 		}
 		if shortest, _ := r.leading.prefixes(national); shortest >= 0 {
-			return r.id, r.has(national)
+			return r, r.has(national)
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 func newRegionLines(m *phonenumbers.PhoneMetadata) (r regionLines, ok bool) {
 	r.id = m.GetId()
+	r.alike = m.GetSameMobileAndFixedLinePattern()
 	if l := m.GetLeadingDigits(); l != "" {
 		if r.leading = compileDigits(l); r.leading == nil {
 			return r, false
@@ -341,22 +367,24 @@ func newRegionLines(m *phonenumbers.PhoneMetadata) (r regionLines, ok bool) {
 	if r.general = newLine(m.GetGeneralDesc()); r.general.pattern == nil {
 		return r, false
 	}
-	kinds := []*phonenumbers.PhoneNumberDesc{
-		m.GetFixedLine(), m.GetTollFree(), m.GetPremiumRate(), m.GetSharedCost(), m.GetVoip(),
-		m.GetPersonalNumber(), m.GetPager(), m.GetUan(), m.GetVoicemail(),
-	}
-	if !m.GetSameMobileAndFixedLinePattern() {
-		kinds = append([]*phonenumbers.PhoneNumberDesc{m.GetMobile()}, kinds...)
-	}
-	for _, d := range kinds {
-		if d.GetNationalNumberPattern() == "" {
+	// Those that most numbers are of come first; of the others the first that
+	// matches is the library's answer.
+	for _, k := range []struct {
+		kind Kind
+		desc *phonenumbers.PhoneNumberDesc
+	}{
+		{KindMobile, m.GetMobile()}, {KindFixedLine, m.GetFixedLine()},
+		{KindPremiumRate, m.GetPremiumRate()}, {KindTollFree, m.GetTollFree()}, {KindSharedCost, m.GetSharedCost()}, {KindVoIP, m.GetVoip()},
+		{KindPersonal, m.GetPersonalNumber()}, {KindPager, m.GetPager()}, {KindUAN, m.GetUan()}, {KindVoicemail, m.GetVoicemail()},
+	} {
+		if k.desc.GetNationalNumberPattern() == "" || k.kind == KindMobile && r.alike {
 			continue
 		}
-		k := newLine(d)
-		if k.pattern == nil {
+		l := kindLine{k.kind, newLine(k.desc)}
+		if l.pattern == nil {
 			return r, false
 		}
-		r.kinds = append(r.kinds, k)
+		r.kinds = append(r.kinds, l)
 	}
 	return r, true
 }

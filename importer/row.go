@@ -15,6 +15,7 @@ type rowChecker struct {
 	numbers *numbers
 	places  *countries
 	seen    *campaign.Seen // only to hash with
+	spare   []int          // further columns of phone numbers
 }
 
 func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, error) {
@@ -22,7 +23,31 @@ func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, err
 	if err != nil {
 		return nil, err
 	}
-	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen}, nil
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: sparePhones(m)}, nil
+}
+
+// sparePhones are the columns of phone numbers that were not taken for the
+// number of the contact. They stay fields of it.
+func sparePhones(m *mapping) []int {
+	var spare []int
+	for i, name := range m.columns.Names() {
+		// A second column of one name has a number behind it: phone_2.
+		if base, number, ok := cutLast(name, "_"); ok && allDigits(number) {
+			name = base
+		}
+		if s, known := spellings()[fold(name)]; known && s.role == rolePhone {
+			spare = append(spare, m.fields[i])
+		}
+	}
+	return spare
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // check turns a chunk's rows into contacts or rejects.
@@ -36,7 +61,7 @@ func (rc *rowChecker) check(c *chunk) {
 		row, line := c.cells[start:end], c.lines[i]
 		start = end
 		if !isText(row) {
-			c.err = &FileError{Name: rc.o.Name, Line: line, Problem: notUTF8}
+			c.err = &FileError{Name: rc.o.Name, Line: line, Problem: notText}
 			return
 		}
 		c.contacts = append(c.contacts, campaign.Contact{Line: line})
@@ -81,7 +106,7 @@ func (rc *rowChecker) ownFile(k *campaign.Contact) string {
 	return ""
 }
 
-const notUTF8 = "the text is not UTF-8 (perhaps Windows-1252 or Latin-1): save the file as CSV UTF-8"
+const notText = "there is a NUL byte on the line, as there is in no text: the file is damaged, or binary; save the list again as CSV UTF-8"
 
 // isText reports whether the cells hold text that a database takes.
 func isText(row []string) bool {
@@ -134,22 +159,32 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	rc.fillAddress(k, row, full)
 
 	phone := cell(row, m.at[rolePhone])
-	if phone == "" {
-		if k.Address.Complete() {
-			return nil
-		}
-		return rc.noDestination(k, understood)
+	var e164, region string
+	err := errNotANumber
+	if phone != "" {
+		e164, region, err = rc.numbers.parse(phone, country)
 	}
-	e164, region, err := rc.numbers.parse(phone, country)
+	for i := 0; i < len(rc.spare) && err != nil; i++ {
+		if other := cell(row, rc.spare[i]); other != "" {
+			if number, of, refused := rc.numbers.parse(other, country); refused == nil {
+				e164, region, err = number, of, nil
+			}
+		}
+	}
 	switch {
 	case err == nil:
 		k.Phone = e164
 		if region != "" {
 			k.Country = region
 		}
-		return nil
+		if rc.forPost() && k.Address.Complete() {
+			return rc.badAddress(k)
+		}
+		return nil // whether its address is good is asked when a letter is planned
 	case k.Address.Complete():
-		return nil // a letter can still reach it
+		return rc.badAddress(k) // if it is good, a letter can reach it
+	case phone == "":
+		return rc.noDestination(k, understood)
 	case err == errNational && !understood:
 		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
 			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
@@ -192,6 +227,49 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	default:
 		a.Name = k.FirstName + " " + k.LastName
 	}
+	a.Tidy()
+}
+
+// forPost reports whether the contacts are for letters or postcards only.
+func (rc *rowChecker) forPost() bool {
+	id := rc.o.Identity
+	return id == campaign.ByPost || id == campaign.ByLetter || id == campaign.ByHousehold
+}
+
+// badAddress says why nothing can be sent to the address; nil when it can.
+func (rc *rowChecker) badAddress(k *campaign.Contact) *Reject {
+	fault := k.Address.Fault()
+	if fault == nil {
+		return nil
+	}
+	value, _ := k.Field(fault.Field)
+	return &Reject{Line: k.Line, Column: rc.titleOf(fault.Field), Code: fault.Code, Reason: fieldWords(fault.Field) + " " + fault.Text, Value: mask(value)}
+}
+
+// fieldWords is a part of an address in words: the postal code, line 1.
+func fieldWords(field string) string {
+	words := strings.ReplaceAll(strings.TrimPrefix(field, "address_"), "_", " ")
+	if strings.HasPrefix(words, "line") {
+		return words
+	}
+	return "the " + words
+}
+
+// titleOf is the header of the column that a part of the address stands in;
+// empty when that is not one.
+func (rc *rowChecker) titleOf(field string) string {
+	r, known := map[string]role{
+		"address_line_1": roleLine1, "address_line_2": roleLine2, "address_city": roleCity, "address_state": roleState, "address_postal_code": rolePostalCode,
+	}[field]
+	switch {
+	case !known && rc.mapping.at[roleAddressName] >= 0:
+		r = roleAddressName
+	case !known:
+		r = roleFullName
+	case r == roleLine2 && rc.mapping.at[r] < 0:
+		r = roleLine1 // whose cell had several lines
+	}
+	return rc.mapping.title[r]
 }
 
 // noDestination says what is missing of an address.
@@ -203,6 +281,8 @@ func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool)
 	case !countryUnderstood:
 		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry,
 			Reason: reason + ", since the country is not understood: write its code of two letters, such as AU"}
+	case k.Address.City == "" && k.Address.PostalCode == "" && strings.Contains(k.Address.Line1, ","):
+		reason += ": an address in one cell is not taken apart, so give street, city and postal code a column each"
 	default:
 		reason += " (" + strings.Join(k.Address.Missing(), ", ") + " missing): fill in what is missing"
 	}

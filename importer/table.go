@@ -6,14 +6,15 @@ import (
 )
 
 // Table reads the rows of a CSV file that holds something other than contacts,
-// with the care that contacts are read with: a byte order mark, semicolons and
-// tabs are understood, what is not CSV is named, no row is longer than a limit.
+// with the care that contacts are read with: a byte order mark, delimiters and
+// line ends are understood, what is not CSV is named, no row is longer than a
+// limit. It must be UTF-8, neither packed nor a workbook; IsText tells.
 type Table struct{ r *reader }
 
 // NewTable looks at the beginning of a file. What is not CSV is a *FileError.
 // maxRow is in bytes.
 func NewTable(ctx context.Context, r io.Reader, file string, maxRow int) (*Table, error) {
-	in, err := newReader(ctx, r, file, maxRow)
+	in, err := newReader(ctx, r, understanding{name: file, most: maxRow, plain: true})
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,11 +18,12 @@ import (
 // ImportRequest is a file that is to become a list.
 type ImportRequest struct {
 	Name     string // of the list; empty: the audience of one campaign
-	File     string
+	File     string // or Stdin
 	Country  string // of national numbers; may be empty
 	Identity campaign.Identity
 	// FileColumn is the column with each recipient's own file; may be empty.
 	FileColumn string
+	FileReading
 }
 
 // Audience is a list, and what its import came to when it was a file.
@@ -34,36 +35,30 @@ type Audience struct {
 
 // Import reads a file into a list, whole or not at all.
 func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, error) {
-	file, err := os.Open(p.path(r.File))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, campaign.Errorf(campaign.CodeNotFound, "%s: there is no such file (in %s); a stored list is named list:NAME", r.File, filepath.Dir(p.path(r.File)))
-	case err != nil:
-		return nil, campaign.Errorf(campaign.CodeInvalid, "%s cannot be opened: %v", r.File, err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
+	file, size, err := p.openFile(r.File)
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() {
-		return nil, campaign.Errorf(campaign.CodeInvalid, "%s is a folder: name a CSV file", r.File)
+	if c, ok := file.(io.Closer); ok && r.File != Stdin {
+		defer c.Close()
 	}
+	base := filepath.Base(FileName(r.File))
 	optedOut, err := p.Ledger.OptedOut(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w, err := p.Ledger.CreateList(ctx, r.Name, filepath.Base(r.File), r.Identity.String())
+	w, err := p.Ledger.CreateList(ctx, r.Name, base, r.Identity.String())
 	if err != nil {
 		return nil, err
 	}
-	rejects := &rejectsFile{path: p.rejectsPath(r.File)}
-	bar := p.meter("importing "+filepath.Base(r.File), "rows")
+	rejects := &rejectsFile{path: p.rejectsPath(base)}
+	bar := p.meter("importing "+base, "rows")
 	sum, err := importer.Import(ctx, file, w, importer.Options{
-		Name: filepath.Base(r.File), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
+		Name: base, Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
+		Encoding: r.Encoding, Delimiter: r.Delimiter, Sheet: r.Sheet, Member: r.Member,
 		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
 		Reject:   rejects.write,
-		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, info.Size())) },
+		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) },
 	})
 	bar.End()
 	if err = errors.Join(err, rejects.close()); err != nil {

@@ -21,9 +21,10 @@ import (
 // the files are the names of the flags.
 type Order struct {
 	Channel string
-	To      string // FILE or list:NAME
+	To      string // FILE, list:NAME, or Stdin
 	Name    string // of the campaign; empty: made from channel and id
 	Country string // of numbers written without one; empty: the configured one
+	Reading FileReading
 
 	// Which contacts of To; see Segment.
 	Where      string
@@ -36,6 +37,8 @@ type Order struct {
 	Body             string
 	Subject          string
 	PlainPunctuation bool
+	FixedLines       bool     // also to numbers that messages do not reach by their kind
+	Dedupe           string   // on post: recipient (also when empty) or household
 	Media            string   // a file or URL
 	Files            []string // the printed matter
 	FileColumn       string
@@ -60,7 +63,7 @@ type Order struct {
 func (o *Order) AddFlags(f *pflag.FlagSet) {
 	o.flags = f
 	f.StringVar(&o.Channel, "channel", "", "sms, mms, letter or postcard")
-	f.StringVar(&o.To, "to", "", "CSV file, or list:NAME")
+	f.StringVar(&o.To, "to", "", "file (CSV, xlsx, or one of them in gz or zip), - for standard input, or list:NAME")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: made from channel and id)")
 	f.StringVar(&o.Country, "country", "", "country of numbers written without one, such as AU")
 	f.StringVar(&o.Where, "where", "", `only contacts who meet this condition, such as 'city = "Perth" and age >= 18'`)
@@ -68,10 +71,13 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Sample, "sample", "", "of those only a random part, such as 1%, the same part each time")
 	f.StringVar(&o.SampleSeed, "sample-seed", "", "with --sample: any text; another text takes another part (default: made from name and message)")
 	f.IntVar(&o.Limit, "limit", 0, "of those at most so many, the first in the order of the list")
+	o.Reading.AddFlags(f)
 	f.StringVar(&o.From, "from", "", "sender: up to 11 letters and digits, or a number (sms, mms)")
 	f.StringVar(&o.Body, "body", "", "the text, with {{field}} or {{field|default}} (sms, mms)")
 	f.StringVar(&o.Subject, "subject", "", "subject (mms)")
 	f.BoolVar(&o.PlainPunctuation, "plain-punctuation", false, "replace curly quotes and dashes, which make a text dearer (sms, mms)")
+	f.BoolVar(&o.FixedLines, "fixed-lines", false, "send also to fixed lines, toll-free numbers and others that messages do not reach by their kind (sms, mms)")
+	f.StringVar(&o.Dedupe, "dedupe", "", "who is sent to once: recipient (default), or household, for one to an address whoever lives there (letter, postcard)")
 	f.StringVar(&o.Media, "media", "", "picture: a file or a URL (mms)")
 	f.StringArrayVar(&o.Files, "file", nil, "file to print: PDF, or DOCX, DOC, JPEG, PNG, GIF or BMP to be converted; twice for a postcard's front and back (letter, postcard)")
 	f.StringVar(&o.FileColumn, "file-column", "", "column that names each recipient's own file (letter)")
@@ -240,8 +246,17 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	if o.To == "" {
 		return nil, o.errorf("to", " is missing: a CSV file, or list:NAME")
 	}
+	if err := o.checkReading(); err != nil {
+		return nil, err
+	}
 	if err := o.refuseForeign(t.channel); err != nil {
 		return nil, err
+	}
+	switch {
+	case o.Dedupe != "" && o.Dedupe != "recipient" && o.Dedupe != "household":
+		return nil, o.errorf("dedupe", ": %q is neither recipient nor household", o.Dedupe)
+	case o.Dedupe == "household" && o.FileColumn != "":
+		return nil, o.errorf("dedupe", " household does not go with --file-column: each of these letters is somebody's own, so that none can stand for the others of a household; leave it out")
 	}
 	if o.given("return-address") && o.ReturnAddress <= 0 {
 		return nil, o.errorf("return-address", ": %d is no return address: `postrider address ls` lists them", o.ReturnAddress)
@@ -349,6 +364,8 @@ func (o *Order) refuseForeign(c campaign.Channel) error {
 		{"from", o.From != "", phone},
 		{"body", o.Body != "", phone},
 		{"plain-punctuation", o.PlainPunctuation, phone},
+		{"fixed-lines", o.FixedLines, phone},
+		{"dedupe", o.Dedupe != "", post},
 		{"subject", o.Subject != "", []campaign.Channel{campaign.MMS}},
 		{"media", o.Media != "", []campaign.Channel{campaign.MMS}},
 		{"file", len(o.Files) > 0, post},
@@ -370,6 +387,7 @@ func (o *Order) refuseForeign(c campaign.Channel) error {
 func (o *Order) content(c campaign.Channel) campaign.Content {
 	return campaign.Content{
 		Channel: c, From: o.From, Body: o.Body, Subject: o.Subject, PlainPunctuation: o.PlainPunctuation,
+		FixedLines: o.FixedLines, Household: o.Dedupe == "household",
 		FileColumn: o.FileColumn, Colour: o.Colour, Duplex: o.Duplex, Priority: o.Priority, TemplateUsed: o.TemplateUsed,
 		ReturnAddressID: o.ReturnAddress,
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/document"
+	"github.com/postrider/postrider/importer"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/segment"
 )
@@ -64,9 +65,10 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 	}
 	w := l.Plan(c)
 	opts := campaign.PlanOptions{
-		Emit:     func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
-		Examples: campaign.DefaultExamples,
-		OptedOut: func(k *campaign.Contact) bool { return optedOut.Bars(k, c.Channel) },
+		Emit:          func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
+		Examples:      campaign.DefaultExamples,
+		OptedOut:      func(k *campaign.Contact) bool { return optedOut.Bars(k, c.Channel) },
+		TakesMessages: func(phone string) bool { return importer.NumberKind(phone).TakesMessages() },
 		Resolve: func(path string) (campaign.File, error) {
 			return storeFile(ctx, l, c.Channel, root, o.FileDir, path)
 		},

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,8 @@ type Preparer struct {
 	Confined   bool
 	RejectsDir string // where dropped rows are listed
 	Country    string // of numbers written without one, when the order names none
+	// Stdin is the audience that Stdin names; nil: there is none.
+	Stdin io.Reader
 
 	// Now is the clock by which a start is in the past; time.Now when nil.
 	Now func() time.Time
@@ -234,7 +237,7 @@ func (p *Preparer) audience(ctx context.Context, o *Order, c *campaign.Content) 
 	if country == "" {
 		country = p.Country
 	}
-	return p.Import(ctx, ImportRequest{File: o.To, Country: strings.ToUpper(country), Identity: c.Identity(), FileColumn: c.FileColumn})
+	return p.Import(ctx, ImportRequest{File: o.To, Country: strings.ToUpper(country), Identity: c.Identity(), FileColumn: c.FileColumn, FileReading: o.Reading})
 }
 
 // Draft writes the campaign and its plan. A rehearsal is a draft that is never
@@ -381,9 +384,9 @@ func (r *Preparation) Discard(ctx context.Context) error {
 }
 
 // filesFrom is the folder that paths in a file column start from: that of the
-// audience's file, or for a stored list where all paths start.
+// audience's file, or for a stored list and standard input where all paths start.
 func (p *Preparer) filesFrom(to string) string {
-	if strings.HasPrefix(to, "list:") {
+	if strings.HasPrefix(to, "list:") || to == Stdin {
 		return p.path(".")
 	}
 	return filepath.Dir(p.path(to))

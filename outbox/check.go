@@ -179,6 +179,9 @@ func (c *checker) judge(row *manifestRow, at int) (s Settings, ok bool) {
 	if missing := a.Missing(); len(missing) > 0 {
 		return no(missing[0], CodeIncompleteAddress, "the address is incomplete (%s missing): fill in what is missing", strings.Join(missing, ", "))
 	}
+	if fault := a.Fault(); fault != nil {
+		return no(fault.Field, CodeBadAddress, "the cell %s", fault.Text)
+	}
 	d := c.run.o.Defaults
 	for _, f := range []struct {
 		column, cell string
@@ -221,6 +224,7 @@ func (row *manifestRow) address(country string) campaign.Address {
 	if row.Country != "" {
 		a.Country, _ = importer.CountryCode(row.Country)
 	}
+	a.Tidy()
 	return a
 }
 

@@ -131,6 +131,7 @@ const (
 	CodeNotAFile           = "not_a_file"
 	CodeIncompleteAddress  = "incomplete_address"
 	CodeUnknownCountry     = "unknown_country"
+	CodeBadAddress         = "bad_address"
 	CodeBadFlag            = "bad_flag"
 	CodeBadReturnAddress   = "bad_return_address"
 	CodeNoReturnAddress    = "missing_return_address"

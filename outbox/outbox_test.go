@@ -397,6 +397,25 @@ func TestSemicolonsAndACountryForAll(t *testing.T) {
 	}
 }
 
+func TestAnAddressIsPrintedAsItsCountryWritesItOrRefused(t *testing.T) {
+	b := newBox(t)
+	b.put("a.pdf", specimen.Letter("a", 1))
+	b.put("letters.csv", []byte("reference,file,address_name,address_line_1,address_city,address_postal_code\n"+
+		"1,a.pdf,Ann Lee,1 High St,Darwin,800\n2,a.pdf,Ben Lee,1 High St,Perth,60\n3,a.pdf,Cid 🎉,1 High St,Perth,6000\n"))
+	r := b.read(Options{Country: "Australia"})
+	if r.Rows() != 1 || len(r.Bad) != 2 {
+		t.Fatalf("%+v %+v", r.Bad, r.Broken)
+	}
+	if a := b.contacts(r.Groups[0])[0].Address; a.PostalCode != "0800" {
+		t.Errorf("the address is %+v", a)
+	}
+	for i, column := range []string{"address_postal_code", "address_name"} {
+		if bad := r.Bad[i]; bad.Code != CodeBadAddress || bad.Column != column {
+			t.Errorf("%+v", bad)
+		}
+	}
+}
+
 // sink keeps what it is given, or fails.
 type sink struct {
 	contacts []campaign.Contact

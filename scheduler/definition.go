@@ -162,8 +162,13 @@ func (r *definitionReader) read(text []byte) *Definition {
 			}[name])
 		}
 	}
-	if v := line["campaign"]; r.isNew && v != 0 && d.Source.Kind == SourceOutbox && d.Campaign != "" {
-		r.outbox(d, v)
+	if v := line["campaign"]; r.isNew && v != 0 && d.Campaign != "" {
+		if d.Source.Kind == SourceOutbox {
+			r.outbox(d, v)
+		}
+		if o, err := d.Order(); err == nil && d.Source.Kind != SourceFile && o.Reading != (jobs.FileReading{}) {
+			r.problem(v, "campaign.delimiter, encoding, sheet and member say how the file of source.file is read: leave them out with source.%s", d.Source.Kind)
+		}
 	}
 	return d
 }
@@ -180,6 +185,9 @@ func (r *definitionReader) outbox(d *Definition, line int) {
 	}
 	if s, err := o.Segment(); err == nil && !s.Everybody() {
 		r.problem(line, "campaign.where, exclude, sample and limit do not go with source.outbox: whatever lies there is mailed: leave them out")
+	}
+	if o.Dedupe == "household" {
+		r.problem(line, "dedupe: household does not go with an outbox: each of its letters is somebody's own; leave it out")
 	}
 	if len(o.Files) > 0 || o.FileColumn != "" {
 		r.problem(line, "campaign.file and campaign.file_column do not go with source.outbox: each row of a manifest names its own file: leave them out")

@@ -113,7 +113,7 @@ func (m *Main) campaignCreate(ctx context.Context, file, replaces string) error 
 	m.say("campaign %d %q is planned: %s of %s contacts, in %s", p.Campaign.ID, p.Campaign.Name, number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
 	m.showSegment(plan.Segment)
 	if len(plan.Suppressed) > 0 {
-		m.say("  suppressed    %s", list(plan.Suppressed))
+		m.say("  suppressed    %s", suppressedText(plan.Suppressed))
 	}
 	if a := p.Audience; a.RejectsFile != "" {
 		m.say("  dropped rows  %s rejected, %s: see %s", number(a.List.Rejected), plural(a.List.Duplicates, "duplicate"), a.RejectsFile)

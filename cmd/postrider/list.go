@@ -76,25 +76,32 @@ func listOf(li *ledger.List) listJSON {
 }
 
 func (m *Main) listImportCommand() *cobra.Command {
+	var reading jobs.FileReading
 	cmd := &cobra.Command{
-		Use: "import NAME FILE", Short: "Import a CSV file as a list",
-		Long: "Imports a CSV file as a list. Each recipient is taken once: the first row wins. Dropped rows\n" +
+		Use: "import NAME FILE", Short: "Import a file as a list",
+		Long: "Imports a file as a list: CSV in any encoding and with any delimiter, or a workbook (xlsx), also packed\n" +
+			"with gzip or zip; - is standard input. Each recipient is taken once: the first row wins. Dropped rows\n" +
 			"are written with line, column and reason to the current folder: those of customers.csv to\n" +
 			"customers.rejects.csv, in place of an earlier one.",
-		Example: "  postrider list import customers customers.csv --country AU",
-		Args:    exactArgs(2, "the list's name and the file"),
+		Example: "  postrider list import customers customers.csv --country AU\n" +
+			"  postrider list import customers export.xlsx --sheet Customers",
+		Args: exactArgs(2, "the list's name and the file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.listImport(cmd.Context(), args[0], args[1])
+			return m.listImport(cmd.Context(), args[0], args[1], reading)
 		},
 	}
 	// The configuration reads the flag, and checks it.
 	cmd.Flags().String("country", "", "country of numbers written without one, such as AU")
+	reading.AddFlags(cmd.Flags())
 	return cmd
 }
 
-func (m *Main) listImport(ctx context.Context, name, file string) error {
+func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.FileReading) error {
 	if err := checkListName(name); err != nil {
 		return err
+	}
+	if flag, err := reading.Check(); err != nil {
+		return usagef("--%s: %w", flag, err)
 	}
 	l, err := m.openLedger(ctx)
 	if err != nil {
@@ -105,7 +112,7 @@ func (m *Main) listImport(ctx context.Context, name, file string) error {
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
-	r, err := m.preparer(l, nil).Import(ctx, jobs.ImportRequest{Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact})
+	r, err := m.preparer(l, nil).Import(ctx, jobs.ImportRequest{Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact, FileReading: reading})
 	if err != nil {
 		return err
 	}

@@ -291,7 +291,7 @@ func TestRemovingAListLeavesItsCampaignsReport(t *testing.T) {
 func TestAGroupWithoutACommandOfItsOwnIsWrongUsage(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
-	for group, known := range map[string]string{"list": "export, import, ls", "campaign": "cancel, create, ls, pause", "address": "add, ls, rm"} {
+	for group, known := range map[string]string{"list": "count, export, import, ls", "campaign": "cancel, create, ls, pause", "address": "add, ls, rm"} {
 		s.run(group).exits(exitUsage).warns("needs one of " + known)
 		s.run(group, "frobnicate").exits(exitUsage).warns(`has no "frobnicate"`, known)
 	}

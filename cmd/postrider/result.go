@@ -189,7 +189,7 @@ func (m *Main) printReport(c *campaignJSON) {
 		{"delivered", c.Delivered, ""},
 		{"undelivered", c.Undelivered, ""},
 		{"rejected", c.Rejected, list(c.Refusals)},
-		{"suppressed", c.Suppressed, list(c.Suppression)},
+		{"suppressed", c.Suppressed, suppressedText(c.Suppression)},
 		{"cancelled", c.Cancelled, ""},
 		{"unknown", c.Unknown, "sent, but the answer was lost; being found out"},
 		{"in flight", c.InFlight, ""},
@@ -250,6 +250,16 @@ func list(counts map[string]int) string {
 		parts[i] = fmt.Sprintf("%s %s", o.reason, number(o.n))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// suppressedText writes why so many are not sent to, and where that was a
+// choice, how to choose otherwise.
+func suppressedText(counts map[string]int) string {
+	text := list(counts)
+	if counts[campaign.ReasonFixedLine] > 0 {
+		text += "; --fixed-lines sends to them all the same"
+	}
+	return text
 }
 
 // plural writes 1 request, 2 requests.

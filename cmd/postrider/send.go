@@ -82,6 +82,8 @@ func (m *Main) check(r *sendRequest, p *jobs.Preparer) error {
 		return usagef("--test-to sends something and --dry-run sends nothing: choose one")
 	case r.testRow < 1:
 		return usagef("--test-row counts from 1")
+	case r.FromStdin() && !r.yes && !r.dryRun:
+		return usagef("with --to - the audience comes from standard input, where nobody can then answer: look at it with --dry-run, and add --yes to send")
 	case !r.yes && !r.dryRun && !m.atTerminal():
 		return usagef("there is no terminal to ask for a yes: add --yes once you have seen --dry-run, nothing was sent")
 	}
@@ -111,7 +113,7 @@ func (r *sendRequest) refuseWithTest(row bool) error {
 // preparer makes campaigns of what the user asks for.
 func (m *Main) preparer(l *ledger.Ledger, p *jobs.Provider) *jobs.Preparer {
 	return &jobs.Preparer{
-		Ledger: l, Provider: p, Log: m.log(), Actor: m.who(), Dir: m.Dir, RejectsDir: m.path("."), Country: m.cfg.Country,
+		Ledger: l, Provider: p, Log: m.log(), Actor: m.who(), Dir: m.Dir, RejectsDir: m.path("."), Country: m.cfg.Country, Stdin: m.Stdin,
 		Meter: func(what, unit string) jobs.Meter { return m.newMeter(what, unit) },
 		Waits: func() {
 			fmt.Fprintln(m.Stderr, "postrider: the same campaign is being prepared, or its preparation was interrupted: waiting up to 30 s to see which")
@@ -201,7 +203,7 @@ func (m *Main) draft(ctx context.Context, p *jobs.Preparation, rehearsal bool) e
 	case errors.As(err, &same):
 		return sentAlready(same)
 	case errors.As(err, &nobody) && (nobody.Total > 0 || nobody.Segment == nil):
-		return fmt.Errorf("nobody of the %s contacts can be sent to (%s): nothing was sent", number(nobody.Total), list(nobody.Suppressed))
+		return fmt.Errorf("nobody of the %s contacts can be sent to (%s): nothing was sent", number(nobody.Total), suppressedText(nobody.Suppressed))
 	}
 	return err
 }
@@ -433,7 +435,7 @@ func (m *Main) showOffer(o *offer) {
 	m.showSegment(plan.Segment)
 	m.say("  recipients    %s of %s contacts, in %s", number(plan.Sendable), number(plan.Total), plural(plan.Batches, "request"))
 	if len(plan.Suppressed) > 0 {
-		m.say("  suppressed    %s", list(plan.Suppressed))
+		m.say("  suppressed    %s", suppressedText(plan.Suppressed))
 	}
 	if a := o.audience; a != nil && a.RejectsFile != "" {
 		m.say("  dropped rows  %s rejected, %s: see %s", number(a.List.Rejected), plural(a.List.Duplicates, "duplicate"), a.RejectsFile)
