@@ -148,6 +148,22 @@ func TestAcceptNothingLeaks(t *testing.T) {
 	if err := pg.Restart(); err != nil {
 		t.Fatal(err)
 	}
+	// The suppression list, last: whoever is on it is in no campaign.
+	for _, c := range []struct {
+		code int
+		args []string
+	}{
+		{0, []string{"optout", "import", "people.csv"}}, {0, []string{"optout", "ls"}}, {0, []string{"optout", "history", "--json"}},
+		{0, []string{"optout", "rm", "+61412770001", "--email", "quagga1@example.com", "--reason", "asked", "--yes"}},
+		{2, []string{"optout", "add", "0412 77", "--country", "AU"}}, {2, []string{"optout", "add", "--email", "quagga"}},
+		{2, []string{"optout", "add", "--line-1", "1 Larkspur Lane", "--name", "Zebedee Quixotic"}},
+	} {
+		p := w.run(c.args...)
+		if p.code != c.code {
+			t.Errorf("%s: exit code %d, want %d: %s", p.line, p.code, c.code, p.stderr)
+		}
+		look.none(c.args[0]+" "+c.args[1], p.stdout.String()+p.stderr.String())
+	}
 	logged := ""
 	for _, p := range roles {
 		p.stop()

@@ -106,6 +106,7 @@ func NewOptOutEmail(email string) (OptOut, error) {
 // and country; what lacks one is an Error with CodeInvalid that repeats nothing
 // of it.
 func NewOptOutAddress(a Address) (OptOut, error) {
+	a.Tidy() // as the addresses of contacts are
 	var missing []string
 	for _, f := range []struct{ name, folded string }{
 		{"line 1", foldWords(a.Line1)}, {"city", foldWords(a.City)}, {"postcode", foldPostcode(a.PostalCode)}, {"country", foldWords(a.Country)},
@@ -170,7 +171,8 @@ func addressPlace(a *Address) string {
 		b = trimSpace(b)
 	}
 	b = appendWords(append(b, '|'), a.City)
-	b = append(append(b, '|'), foldPostcode(a.PostalCode)...)
+	code, _ := PostalCode(a.PostalCode, a.Country) // D-01067 is 01067
+	b = append(append(b, '|'), foldPostcode(code)...)
 	return string(appendWords(append(b, '|'), a.Country))
 }
 

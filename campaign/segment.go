@@ -54,10 +54,9 @@ type Share int64
 // Whole is the share that is all of it.
 const Whole Share = 100 * percent
 
-const (
-	percent       Share = 1_000_000
-	shareDecimals       = 6 // of a percentage
-)
+const percent Share = 1_000_000
+
+const shareDecimals = 6 // of a percentage
 
 // ParseShare reads a percentage above 0 and up to 100, such as 1% or 0.5 %, with
 // at most six decimals. The error says what was expected.

@@ -2,145 +2,243 @@ package importer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"unicode"
 
+	"github.com/gosimple/unidecode"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/postrider/postrider/campaign"
 )
 
-// role is what a column holds.
-type role int
-
-const (
-	rolePhone role = iota
-	roleEmail
-	roleFirstName
-	roleLastName
-	roleFullName
-	roleReference
-	roleAddressName
-	roleLine1
-	roleLine2
-	roleCity
-	roleState
-	rolePostalCode
-	roleCountry
-	roles // how many there are
-)
-
-// roleNames is how each role is called in Summary.Mapping, and the header names
-// that it is known by: lower case, without accents, letters and digits only.
-// The names of one role come in groups, the better before the worse; a column
-// of a better group is taken before one of a worse, and of several of one group
-// the first.
-type roleNames struct {
-	title  string
-	groups []string
+// Column says what became of a column of a file.
+type Column struct {
+	Number  int    `json:"number"`            // from 1
+	Header  string `json:"header"`            // as the file spells it; empty in a file without a header
+	Meaning string `json:"meaning,omitempty"` // phone, first name, ...; empty: a further column
+	Field   string `json:"field,omitempty"`   // under which templates find it; empty: it is not stored
 }
-
-func knownRoles() [roles]roleNames {
-	return [roles]roleNames{
-		rolePhone: {"phone", []string{
-			"mobile mobilephone mobilenumber mobileno mobile1 phonemobile cell cellphone cellnumber cellular cellularphone msisdn smsnumber handphone handset",
-			"phone phonenumber phoneno phone1 primaryphone contactnumber contactphone tel telephone telephonenumber",
-			"number sms to",
-		}},
-		roleEmail:     {"email", []string{"email emailaddress emailid email1 primaryemail mail"}},
-		roleFirstName: {"first name", []string{"firstname forename givenname christianname fname first given"}},
-		roleLastName:  {"last name", []string{"lastname surname familyname lname secondname last family"}},
-		roleFullName:  {"full name", []string{"fullname contactname customername displayname recipientname name", "contact recipient"}},
-		roleReference: {"reference", []string{"reference referenceno referencenumber customerreference externalid ref"}},
-		roleAddressName: {"address name", []string{
-			"addressname addressee postalname mailingname addressto"}},
-		roleLine1: {"address line 1", []string{
-			"addressline1 address1 addr1 line1 streetaddress street1 street address1street addressstreet mailingstreet streetname",
-			"address addr mailingaddress postaladdress"}},
-		roleLine2: {"address line 2", []string{"addressline2 address2 addr2 line2 street2", "unit apartment suite"}},
-		roleCity:  {"city", []string{"addresscity city suburb town locality mailingcity citysuburb towncity cityortown"}},
-		roleState: {"state", []string{"addressstate state province stateprovince stateterritory mailingstate mailingstateprovince", "region county"}},
-		rolePostalCode: {"postal code", []string{
-			"addresspostalcode postalcode postcode zip zipcode mailingpostalcode mailingzip mailingzippostalcode zippostalcode postcodezip pcode"}},
-		roleCountry: {"country", []string{"addresscountry country countrycode isocountry mailingcountry countryregion nation"}},
-	}
-}
-
-func (r role) String() string { return knownRoles()[r].title }
-
-// spelling is what a header name means.
-type spelling struct {
-	role role
-	rank int // which group of its role it is in: less is better
-}
-
-// spellings is the table of all header names that are known.
-var spellings = sync.OnceValue(func() map[string]spelling {
-	all := map[string]spelling{}
-	for r, known := range knownRoles() {
-		for rank, group := range known.groups {
-			for _, name := range strings.Fields(group) {
-				all[name] = spelling{role(r), rank}
-			}
-		}
-	}
-	return all
-})
 
 // mapping says what each column of a file holds.
 type mapping struct {
-	width   int               // columns of the header
-	at      [roles]int        // column of a role; -1 when there is none
-	title   [roles]string     // the header of a role as the file spells it
-	fields  []int             // the further columns
-	columns *campaign.Columns // and their names, under which templates find them
+	width     int               // columns of the header
+	line      int               // of the header; 0: the file has none
+	at        [roles]int        // column of a role; -1 when there is none
+	title     [roles]string     // the header of a role as the file spells it, or #3 for the third column
+	fields    []int             // the further columns
+	columns   *campaign.Columns // and their names, under which templates find them
+	fieldName []string          // of every column: of the further ones that name, of the assigned ones the name they got
+	dropped   []bool            // columns that are not read
+	named     []bool            // columns that --map named, other than by their number
+	spare     []int             // further columns that hold phone numbers too, the better first
+	optOuts   bool              // the rows are opt-outs: an e-mail address will do
+	known     int               // columns whose header name is known, or was named by --map
+
+	lastFirst   bool // full names are written with the last name first
+	numberFirst bool // a house number goes before its street
 }
 
-// mapHeader understands the header row. A header without a phone number and
-// without an address is a *FileError; for opt-outs, an e-mail address will do.
-func mapHeader(file string, line int, header []string, optOuts bool) (*mapping, error) {
-	m := &mapping{width: len(header)}
+func newMapping(line, width int) *mapping {
+	m := &mapping{line: line, width: width, fieldName: make([]string, width), dropped: make([]bool, width), named: make([]bool, width)}
 	for r := range m.at {
 		m.at[r] = -1
 	}
-	var rank [roles]int
+	return m
+}
+
+// mapHeader understands the header row. A header without a phone number and
+// without an address is a *FileError, and so is one without a column that was
+// assigned; for opt-outs, an e-mail address will do.
+func mapHeader(file string, line int, header []string, assigned []assignment, optOuts bool) (*mapping, error) {
+	words, err := newLexicon()
+	if err != nil {
+		return nil, err
+	}
+	m := newMapping(line, len(header))
+	m.optOuts = optOuts
+	means := make([]spelling, len(header))
+	known := make([]bool, len(header))
+	own := isOwnExport(header)
 	for i, h := range header {
-		s, known := spellings()[fold(h)]
-		if known && (m.at[s.role] < 0 || s.rank < rank[s.role]) {
-			m.at[s.role], rank[s.role], m.title[s.role] = i, s.rank, strings.TrimSpace(h)
+		if own {
+			means[i], known[i] = ownSpelling(h)
+		} else {
+			means[i], known[i] = words.means(h)
 		}
 	}
-	if m.at[rolePhone] < 0 && !(optOuts && m.at[roleEmail] >= 0) && (m.at[roleLine1] < 0 || m.at[rolePostalCode] < 0) {
+	if problem := m.assign(header, assigned, means, known); problem != "" {
+		return nil, &FileError{Name: file, Line: line, Problem: problem}
+	}
+	for i := range header {
+		if known[i] || m.named[i] {
+			m.known++
+		}
+	}
+	m.recognise(header, means, known)
+	if !m.hasDestination() {
 		return nil, &FileError{Name: file, Line: line, Problem: unusable(header)}
 	}
 	m.nameFields(header)
 	return m, nil
 }
 
-// nameFields gives every column without a role a name of its own.
-func (m *mapping) nameFields(header []string) {
-	taken := make([]bool, len(header))
+// hasDestination reports whether something can be sent to the contacts.
+func (m *mapping) hasDestination() bool {
+	return m.at[rolePhone] >= 0 || m.optOuts && m.at[roleEmail] >= 0 || m.at[roleLine1] >= 0 && m.at[rolePostalCode] >= 0
+}
+
+// give says that a column holds a role.
+func (m *mapping) give(r role, column int, header []string) {
+	m.at[r] = column
+	if m.title[r] = fmt.Sprintf("#%d", column+1); m.line > 0 {
+		m.title[r] = strings.TrimSpace(header[column])
+	}
+}
+
+// taken reports whether it is decided what a column holds.
+func (m *mapping) taken(column int) bool {
+	if m.dropped[column] || m.fieldName[column] != "" {
+		return true
+	}
 	for _, i := range m.at {
-		if i >= 0 {
-			taken[i] = true
+		if i == column {
+			return true
 		}
 	}
-	var names []string
+	return false
+}
+
+// recognise finds the columns of the roles that were not assigned, by their
+// header names.
+func (m *mapping) recognise(header []string, means []spelling, known []bool) {
+	// pick is the best free column of a role among those that also suit.
+	pick := func(r role, suits func(s spelling) bool) int {
+		best := -1
+		for i, s := range means {
+			if known[i] && s.role == r && !m.taken(i) && suits(s) && (best < 0 || s.better(means[best])) {
+				best = i
+			}
+		}
+		return best
+	}
+	take := func(r role, suits func(s spelling) bool) {
+		if m.at[r] >= 0 {
+			return
+		}
+		if i := pick(r, suits); i >= 0 {
+			m.give(r, i, header)
+		}
+	}
+	anyone := func(spelling) bool { return true }
+
+	// The parts of an address are taken of one address, never the street of
+	// one with the city of another.
+	take(roleLine1, anyone)
+	ofOne, whose := anyone, ""
+	if i := m.at[roleLine1]; i >= 0 {
+		if known[i] && means[i].role == roleLine1 {
+			whose = means[i].whose
+		}
+		ofOne = func(s spelling) bool {
+			return s.whose == whose || s.whose == "" || whose == "" && s.whoseRank == 1
+		}
+	}
+	for r := range roles {
+		switch {
+		case r == roleHouseNumber && m.at[roleLine1] < 0:
+		case r.ofAddress():
+			take(r, ofOne)
+		case r != roleFullName && r != roleAddressName:
+			take(r, anyone)
+		}
+	}
+	if i := m.at[roleHouseNumber]; i >= 0 {
+		m.numberFirst = known[i] && means[i].number1st
+	}
+
+	m.recogniseName(header, means, known, pick(roleSomeName, anyone))
+	take(roleFullName, anyone)
+	take(roleAddressName, anyone)
+	if whose != "" {
+		take(roleAddressName, func(s spelling) bool { return s.whose == whose })
+		if m.at[roleAddressName] < 0 {
+			if i := pick(roleFullName, func(s spelling) bool { return s.whose == whose }); i >= 0 {
+				m.give(roleAddressName, i, header) // Shipping Name, beside a Name
+			}
+		}
+	}
+	if i := m.at[roleFullName]; i >= 0 {
+		m.lastFirst = known[i] && means[i].lastFirst
+	}
+	for i, s := range means {
+		if known[i] && s.role == rolePhone && !m.taken(i) {
+			m.spare = append(m.spare, i)
+		}
+	}
+	slices.SortStableFunc(m.spare, func(a, b int) int {
+		switch {
+		case means[a].better(means[b]):
+			return -1
+		case means[b].better(means[a]):
+			return 1
+		}
+		return 0
+	})
+}
+
+// recogniseName finds out what a column called Name holds: beside a Surname it
+// is the first name, beside a Vorname the last, else both.
+func (m *mapping) recogniseName(header []string, means []spelling, known []bool, column int) {
+	if column < 0 {
+		return
+	}
+	first, last := m.at[roleFirstName], m.at[roleLastName]
+	switch {
+	case first < 0 && last >= 0:
+		m.give(roleFirstName, column, header)
+	case first >= 0 && last < 0 && known[first] && !means[first].english:
+		m.give(roleLastName, column, header)
+	case m.at[roleFullName] < 0:
+		// Full Name is better, where there is one.
+		for i, s := range means {
+			if known[i] && s.role == roleFullName && !m.taken(i) && (s.better(means[column]) || !means[column].better(s) && i < column) {
+				return
+			}
+		}
+		m.give(roleFullName, column, header)
+	}
+}
+
+// nameFields gives every column without a role a name of its own.
+func (m *mapping) nameFields(header []string) {
 	used := map[string]bool{}
+	for _, name := range m.fieldName {
+		if name != "" {
+			used[name] = true
+		}
+	}
 	suffix := map[string]int{} // the last that was tried for a name
-	for i, h := range header {
-		if taken[i] {
+	var names []string
+	for i := range m.width {
+		if m.taken(i) && m.fieldName[i] == "" {
 			continue
 		}
-		base := safeName(h, i)
-		name := base
-		for used[name] || builtIn(name) {
-			suffix[base] = max(2, suffix[base]+1)
-			name = fmt.Sprintf("%s_%d", base, suffix[base])
+		if m.fieldName[i] == "" {
+			h := ""
+			if m.line > 0 {
+				h = header[i]
+			}
+			base := safeName(h, i)
+			name := base
+			for used[name] || builtIn(name) {
+				suffix[base] = max(2, suffix[base]+1)
+				name = fmt.Sprintf("%s_%d", base, suffix[base])
+			}
+			used[name] = true
+			m.fieldName[i] = name
 		}
-		used[name] = true
-		names = append(names, name)
+		names = append(names, m.fieldName[i])
 		m.fields = append(m.fields, i)
 	}
 	if len(names) > 0 {
@@ -159,15 +257,72 @@ func (m *mapping) titles() map[string]string {
 	return titles
 }
 
+// all says of every column what became of it.
+func (m *mapping) all(header []string) []Column {
+	all := make([]Column, m.width)
+	for i := range all {
+		all[i] = Column{Number: i + 1, Field: m.fieldName[i]}
+		if m.line > 0 {
+			all[i].Header = strings.TrimSpace(header[i])
+		}
+	}
+	for r, i := range m.at {
+		if i >= 0 {
+			all[i].Meaning, all[i].Field = role(r).String(), roleNames[r].field
+		}
+	}
+	return all
+}
+
+// ownColumns are those of a list that was exported by Postrider, under its own
+// names.
+var ownColumns = [...]role{
+	rolePhone, roleEmail, roleFirstName, roleLastName, roleCountry, roleReference,
+	roleAddressName, roleLine1, roleLine2, roleCity, roleState, rolePostalCode,
+}
+
+// isOwnExport reports whether a list was exported by Postrider. Its columns
+// mean what they are called: a mobile_phone beside its phone is a further
+// column, and not the better number.
+func isOwnExport(header []string) bool {
+	if len(header) < len(ownColumns) {
+		return false
+	}
+	for i, r := range ownColumns {
+		if header[i] != roleNames[r].field {
+			return false
+		}
+	}
+	return true
+}
+
+func ownSpelling(header string) (spelling, bool) {
+	for _, r := range ownColumns {
+		if header == roleNames[r].field {
+			return spelling{role: r, rank: 1}, true
+		}
+	}
+	return spelling{}, false
+}
+
 // unusable says what is wrong with a header that has no destination. A first
 // row that is itself a contact is not repeated: errors end up in logs.
 func unusable(header []string) string {
-	for i, h := range header {
-		if strings.Contains(h, "@") || countDigits(h) >= fewestDigits {
-			return fmt.Sprintf("the first line looks like a contact and not like a header (see its cell %d): put a line above it that names the columns, such as phone,first_name,last_name", i+1)
+	if looksLikeContact(header) {
+		return "the first line looks like a contact and not like a header: say --header no, or put a line above it that names the columns, such as phone,first_name,last_name"
+	}
+	return fmt.Sprintf("no column holds a phone number or an address: the header is %s; name a column phone, or columns name, address_line_1, city, postcode and country, or say which column it is, such as --map phone=%s (a first line that is already a contact: --header no)",
+		quoted(header), quotedForMap(header))
+}
+
+// quotedForMap is a header name as one types it after --map phone=.
+func quotedForMap(header []string) string {
+	for _, h := range header {
+		if h = strings.TrimSpace(h); h != "" && len(h) <= 40 {
+			return fmt.Sprintf("%q", h)
 		}
 	}
-	return fmt.Sprintf("no column holds a phone number or an address: the header is %s; name a column phone, or columns name, address_line_1, city, postcode and country", quoted(header))
+	return "#1"
 }
 
 // quoted lists header names for a message, the first dozen of them.
@@ -187,37 +342,33 @@ func quoted(header []string) string {
 	return strings.Join(parts, ", ")
 }
 
-// fold brings a header name into the form of the table of spellings.
-func fold(header string) string {
-	var b strings.Builder
-	for _, r := range norm.NFKD.String(header) {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			b.WriteRune(unicode.ToLower(r))
-		}
-	}
-	return b.String()
-}
+// longestName is how many bytes a field name has before a number that keeps it
+// apart.
+const longestName = 60
 
 // safeName is a header as templates can name it: lower-case letters, digits
-// and underscores, beginning with a letter. Accents are dropped; what is left
-// without a letter is named after its place, from 1.
+// and underscores, beginning with a letter. Other scripts are written in Latin
+// letters, without accents; what is left without a letter is named after its
+// place, from 1.
 func safeName(header string, column int) string {
+	if len(header) > 1000 {
+		header = strings.ToValidUTF8(header[:1000], "")
+	}
 	var b strings.Builder
 	gap := false
-	for _, r := range norm.NFKD.String(header) {
-		if unicode.Is(unicode.Mn, r) {
-			continue // an accent
-		}
+	for _, r := range unidecode.Unidecode(norm.NFKC.String(header)) {
 		r = unicode.ToLower(r)
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') {
-			gap = true
+			gap = gap || r != '\''
 			continue
 		}
 		if gap && b.Len() > 0 {
 			b.WriteByte('_')
 		}
 		gap = false
-		b.WriteRune(r)
+		if b.WriteRune(r); b.Len() >= longestName {
+			break
+		}
 	}
 	switch name := b.String(); {
 	case name == "":

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +28,12 @@ type Options struct {
 	// for campaign.ByLetter: two invoices to one address are two letters.
 	FileColumn string
 
+	// Header says whether the file has a line that names its columns.
+	Header HeaderMode
+	// Map says what columns are, whatever their names say: phone -> "Handy",
+	// first_name -> "#3" (the third column). A name that no role has makes a
+	// further column of it; "-" in place of the column drops it unread.
+	Map map[string]string
 	// OptOuts says that the rows are opt-outs and not contacts; OptOuts of each
 	// contact are what it stands for. Identity does not matter then. The file may
 	// be a single column of numbers or e-mail addresses without a header.
@@ -54,6 +59,8 @@ type Options struct {
 	// Reject is called for every dropped row, in the order of the file. Its
 	// error ends the import. May be nil.
 	Reject func(Reject) error
+	// ShowValues gives rejects their values in full, and not masked.
+	ShowValues bool
 	// Progress is called at most every 200 ms, and once at the end. May be nil.
 	Progress func(Progress)
 }
@@ -80,9 +87,11 @@ type Summary struct {
 	Suppressed int // opted out
 	Partly     int `json:",omitempty"` // of Imported: opt-outs of which a part could not be read
 
-	File    FileFacts
-	Mapping map[string]string // which column was understood as what: "phone" -> "Mobile Phone"
-	Fields  []string          // names of the further columns, as templates find them
+	File        FileFacts
+	AboveHeader int               `json:",omitempty"` // rows above the header, such as a title, that were not read as contacts
+	Columns     []Column          `json:",omitempty"` // of the file, and what became of each
+	Mapping     map[string]string // which column was understood as what: "phone" -> "Mobile Phone"
+	Fields      []string          // names of the further columns, as templates find them
 }
 
 // Codes of rejects.
@@ -107,9 +116,10 @@ type Reject struct {
 	Line   int    // of the file, on which the row begins, from 1
 	Column string // as the header spells it; empty when the whole row is at fault
 	Code   string
-	Reason string // and what to do
+	Reason string // why it was dropped
+	Advice string // what to do
 	First  int    // line of the row that a duplicate repeats; else 0
-	Value  string // of the cell at fault, masked
+	Value  string // of the cell at fault, masked unless Options.ShowValues
 }
 
 // Import reads r to its end. An error of the file as a whole is a *FileError.
@@ -142,10 +152,10 @@ type run struct {
 	o       Options
 	sink    Sink
 	reader  *reader
+	ahead   ahead
+	header  []string // nil: the file has none
 	mapping *mapping
 	rows    *rowChecker
-	first   []string // a row that was read before the first chunk, and is none of a header
-	firstOn int      // its line
 
 	// The rest belongs to the goroutine that keeps the order.
 	seen        *campaign.Seen
@@ -181,24 +191,12 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	if im.reader, err = newReader(ctx, r, im.o.understanding()); err != nil {
 		return err
 	}
-	header, line, err := im.reader.read()
-	switch {
-	case errors.Is(err, io.EOF):
-		return &FileError{Name: im.o.Name, Problem: emptyFile}
-	case err != nil:
-		return err
-	case len(header) > im.o.MaxColumns:
-		return &FileError{Name: im.o.Name, Line: line, Problem: fmt.Sprintf("the header has %d columns, and at most %d are read: remove those that are not needed", len(header), im.o.MaxColumns)}
-	case !isText(header):
-		return &FileError{Name: im.o.Name, Line: line, Problem: notText}
-	}
-	if im.o.OptOuts && withoutHeader(header) {
-		im.mapping, im.first, im.firstOn, line = bareColumn(), slices.Clone(header), line, 0
-	} else if im.mapping, err = mapHeader(im.o.Name, line, header, im.o.OptOuts); err != nil {
+	if err := im.understand(); err != nil {
 		return err
 	}
 	im.sum.File = im.reader.understood()
-	im.sum.File.HeaderLine = line
+	im.sum.File.HeaderLine = im.mapping.line
+	im.sum.Columns = im.mapping.all(im.header)
 	im.sum.Mapping = im.mapping.titles()
 	im.sum.Fields = im.mapping.columns.Names()
 	im.rows, err = newRowChecker(im.o, im.mapping, im.seen)
@@ -328,15 +326,6 @@ func (im *run) fill(c *chunk) error {
 	return nil
 }
 
-// next reads a row.
-func (im *run) next() (row []string, line int, err error) {
-	if row = im.first; row != nil {
-		im.first = nil
-		return row, im.firstOn, nil
-	}
-	return im.reader.read()
-}
-
 // take hands the good rows of a chunk to the sink, in order and without
 // duplicates.
 func (im *run) take(ctx context.Context, c *chunk) error {
@@ -381,11 +370,11 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 	line := c.contacts[v.contact].Line
 	if first, isNew := im.seen.AddDigest(c.digests[v.contact], int64(line)); !isNew {
 		im.sum.Duplicates++
-		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: fmt.Sprintf("the same recipient as line %d, which was kept", first)})
+		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: fmt.Sprintf("the same recipient as line %d, which was kept: nothing, unless they are two people", first)})
 	}
 	if v.optedOut {
 		im.sum.Suppressed++
-		return false, im.reject(Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out"})
+		return false, im.reject(Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out: nothing, the row stays out"})
 	}
 	im.sum.Imported++
 	if v.note != nil {
@@ -398,6 +387,11 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 func (im *run) reject(r Reject) error {
 	if im.o.Reject == nil {
 		return nil
+	}
+	// The checks say what is wrong and, after a colon, what to do.
+	r.Reason, r.Advice, _ = strings.Cut(r.Reason, ": ")
+	if !im.o.ShowValues {
+		r.Value = mask(r.Value)
 	}
 	return im.o.Reject(r)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,7 +70,21 @@ func (i imported) golden(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	put("summary", i.Summary)
+	sum := i.Summary
+	sum.Columns = nil
+	put("summary", sum)
+	for _, c := range i.Summary.Columns {
+		kept := c.Field
+		switch {
+		case c.Meaning != "":
+			kept = c.Meaning
+		case kept == "":
+			kept = "not read"
+		default:
+			kept = "{{" + kept + "}}"
+		}
+		fmt.Fprintf(&b, "column  %d %q: %s\n", c.Number, c.Header, kept)
+	}
 	for _, c := range i.Contacts {
 		values := map[string]any{"line": c.Line}
 		for _, name := range []string{"phone", "email", "first_name", "last_name", "country", "reference", "address_name", "address_line_1",
@@ -115,6 +130,11 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		"addresses-dropped-zeros": {Identity: campaign.ByPost},
 		"addresses-households":    {Identity: campaign.ByHousehold},
 		"opted-out-by-number":     {OptedOut: optedOut(campaign.ByNumber), Identity: campaign.ByNumber},
+		"mailchimp":               {Country: "AU"},
+		"without-header-mapped": {Identity: campaign.ByPost, Country: "AU", Map: map[string]string{
+			"name": "#1", "street": "#2", "address_city": "#3", "state": "4", "address_postal_code": "column_5"}},
+		"without-header-two-numbers": {Country: "AU", Map: map[string]string{"first_name": "#1"}},
+		"mapped":                     {Country: "AU", Map: map[string]string{"first_name": "kunde", "phone": "Kontakt 2", "tier": "Stufe", "Geheim": "-"}},
 	}
 	files, err := filepath.Glob("testdata/*.csv")
 	if err != nil || len(files) < 20 {

@@ -26,6 +26,9 @@ func ParsePhone(text, country string) (e164 string, err error) {
 		return "", err
 	}
 	e164, _, refused := n.parse(strings.TrimSpace(text), country)
+	if refused == nil && n.holdsSeveral(text, country) {
+		return "", campaign.Errorf(campaign.CodeInvalid, "these are several phone numbers: give one at a time")
+	}
 	if refused != nil {
 		return "", campaign.Errorf(campaign.CodeInvalid, "%s", refused.reason)
 	}
@@ -70,10 +73,7 @@ func withoutHeader(first []string) bool {
 // bareColumn is the mapping of a file that is one column of numbers, e-mail
 // addresses or both, without a header.
 func bareColumn() *mapping {
-	m := &mapping{width: 1}
-	for r := range m.at {
-		m.at[r] = -1
-	}
+	m := newMapping(0, 1)
 	m.at[rolePhone] = 0
 	return m
 }
@@ -104,11 +104,14 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 			if region != "" {
 				k.Country = region
 			}
+			if rc.numbers.holdsSeveral(phone, country) {
+				wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Reason: "the cell holds several numbers, of which only one was taken: give each a row of its own", Value: mask(phone)}
+			}
 		case err == errNational && !understood:
 			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
 				Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}, nil
 		default:
-			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
+			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
 			if err == errNational {
 				return wrong, nil // the file as a whole is refused for it
 			}
@@ -118,7 +121,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 		if o, err := campaign.NewOptOutEmail(WithoutFormulaMark(email)); err == nil {
 			k.Email = o.Key
 		} else {
-			wrong = &Reject{Line: k.Line, Column: m.title[roleEmail], Code: CodeNotAnEmail, Reason: err.Error(), Value: mask(email)}
+			wrong = &Reject{Line: k.Line, Column: m.title[roleEmail], Code: CodeNotAnEmail, Reason: err.Error(), Value: email}
 		}
 	}
 	k.FirstName, k.LastName = cell(row, m.at[roleFirstName]), cell(row, m.at[roleLastName])

@@ -10,7 +10,8 @@ import (
 )
 
 // RejectReport writes the dropped rows of an import as CSV: line, column,
-// code, reason, the line a duplicate repeats, and the value, masked.
+// code, reason, what to do, the line a duplicate repeats, and the value, masked
+// unless the import shows values. docs/audiences.md describes the columns.
 type RejectReport struct {
 	csv     *gocsv.SafeCSVWriter
 	rows    []rejectRow
@@ -22,6 +23,7 @@ type rejectRow struct {
 	Column string `csv:"column"`
 	Code   string `csv:"code"`
 	Reason string `csv:"reason"`
+	Advice string `csv:"advice"`
 	First  string `csv:"first_line"`
 	Value  string `csv:"value"`
 }
@@ -33,7 +35,7 @@ func NewRejectReport(w io.Writer) *RejectReport {
 
 // Write adds a row.
 func (r *RejectReport) Write(j Reject) error {
-	row := rejectRow{Line: j.Line, Column: plainCell(j.Column), Code: j.Code, Reason: plainCell(j.Reason), Value: plainCell(j.Value)}
+	row := rejectRow{Line: j.Line, Column: plainCell(j.Column), Code: j.Code, Reason: plainCell(j.Reason), Advice: plainCell(j.Advice), Value: plainCell(j.Value)}
 	if j.First > 0 {
 		row.First = fmt.Sprint(j.First)
 	}

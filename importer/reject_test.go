@@ -91,7 +91,7 @@ func TestAReportWithoutRowsIsAHeader(t *testing.T) {
 	if err := NewRejectReport(&b).Close(); err != nil {
 		t.Fatal(err)
 	}
-	if b.String() != "line,column,code,reason,first_line,value\n" {
+	if b.String() != "line,column,code,reason,advice,first_line,value\n" {
 		t.Errorf("%q", b.String())
 	}
 }

@@ -23,31 +23,7 @@ func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, err
 	if err != nil {
 		return nil, err
 	}
-	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: sparePhones(m)}, nil
-}
-
-// sparePhones are the columns of phone numbers that were not taken for the
-// number of the contact. They stay fields of it.
-func sparePhones(m *mapping) []int {
-	var spare []int
-	for i, name := range m.columns.Names() {
-		// A second column of one name has a number behind it: phone_2.
-		if base, number, ok := cutLast(name, "_"); ok && allDigits(number) {
-			name = base
-		}
-		if s, known := spellings()[fold(name)]; known && s.role == rolePhone {
-			spare = append(spare, m.fields[i])
-		}
-	}
-	return spare
-}
-
-// cutLast is strings.Cut at the last separator.
-func cutLast(s, sep string) (before, after string, ok bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare}, nil
 }
 
 // check turns a chunk's rows into contacts or rejects.
@@ -139,8 +115,12 @@ func cell(row []string, column int) string {
 func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	m := rc.mapping
 	if len(row) > m.width && !blank(row[m.width:]) {
+		than := "the header"
+		if m.line == 0 {
+			than = "no row at the beginning of the file more than"
+		}
 		return &Reject{Line: k.Line, Code: CodeTooManyCells, Reason: fmt.Sprintf(
-			"the row has %d cells and the header %d: put quotes around a cell that holds the character between cells", len(row), m.width)}
+			"the row has %d cells and %s %d: put quotes around a cell that holds the character between cells", len(row), than, m.width)}
 	}
 	k.Email = cell(row, m.at[roleEmail])
 	k.FirstName = cell(row, m.at[roleFirstName])
@@ -148,7 +128,7 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	k.Reference = cell(row, m.at[roleReference])
 	full := cell(row, m.at[roleFullName])
 	if full != "" && k.FirstName == "" && k.LastName == "" {
-		k.FirstName, k.LastName = splitName(full)
+		k.FirstName, k.LastName = splitName(full, m.lastFirst)
 	}
 	country, understood := rc.o.Country, true
 	if text := cell(row, m.at[roleCountry]); text != "" {
@@ -189,15 +169,16 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
 			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
 	}
-	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: mask(phone)}
+	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
 }
 
 // splitName takes the first word of a full name for the first name, unless a
-// comma after it says that it is the last.
-func splitName(full string) (first, last string) {
+// comma after it, or the column, says that it is the last.
+func splitName(full string, lastFirst bool) (first, last string) {
+	full = strings.ReplaceAll(full, "\u3000", " ") // the space of Chinese and Japanese
 	first, last, _ = strings.Cut(full, " ")
 	last = strings.TrimSpace(last)
-	if surname, ok := strings.CutSuffix(first, ","); ok {
+	if surname, ok := strings.CutSuffix(first, ","); ok || lastFirst && last != "" {
 		first, last = last, surname
 	}
 	return first, last
@@ -209,10 +190,17 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	m, a := rc.mapping, &k.Address
 	a.Name = cell(row, m.at[roleAddressName])
 	a.Line1 = cell(row, m.at[roleLine1])
+	if number := cell(row, m.at[roleHouseNumber]); number != "" && a.Line1 != "" {
+		if m.numberFirst {
+			a.Line1 = number + " " + a.Line1
+		} else {
+			a.Line1 += " " + number
+		}
+	}
 	a.Line2 = cell(row, m.at[roleLine2])
 	a.City = cell(row, m.at[roleCity])
 	a.State = cell(row, m.at[roleState])
-	a.PostalCode = cell(row, m.at[rolePostalCode])
+	a.PostalCode = strings.TrimPrefix(cell(row, m.at[rolePostalCode]), "'") // as spreadsheets keep its zeros
 	if a.Line1 == "" {
 		return
 	}
@@ -243,7 +231,7 @@ func (rc *rowChecker) badAddress(k *campaign.Contact) *Reject {
 		return nil
 	}
 	value, _ := k.Field(fault.Field)
-	return &Reject{Line: k.Line, Column: rc.titleOf(fault.Field), Code: fault.Code, Reason: fieldWords(fault.Field) + " " + fault.Text, Value: mask(value)}
+	return &Reject{Line: k.Line, Column: rc.titleOf(fault.Field), Code: fault.Code, Reason: fieldWords(fault.Field) + " " + fault.Text, Value: value}
 }
 
 // fieldWords is a part of an address in words: the postal code, line 1.

@@ -24,6 +24,16 @@ func (n *numbers) read(text, country string) (e164, region string, _ *numberErro
 	return n.one(text, country)
 }
 
+// holdsSeveral reports whether a text that holds a number holds another.
+func (n *numbers) holdsSeveral(text, country string) bool {
+	if _, _, ok := n.fast(text, country); ok {
+		return false
+	}
+	text = unwrap(plainCharacters(text))
+	parts, doubt := numbersIn(text)
+	return len(parts) > 1 && (doubt == none || n.several(text, country, parts, doubt))
+}
+
 // best is the first of several numbers that messages reach, else the first.
 func (n *numbers) best(parts []string, country string) (e164, region string, _ *numberError) {
 	var why *numberError

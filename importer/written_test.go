@@ -306,3 +306,20 @@ func FuzzNumber(f *testing.F) {
 		}
 	})
 }
+
+func TestOfSeveralNumbersThatOptOutNoneIsLostInSilence(t *testing.T) {
+	t.Parallel()
+	got := importText(t, "phone\n+61491570006\n+61491570156 / +61491570157\n", Options{OptOuts: true})
+	if len(got.Contacts) != 2 || len(got.Rejects) != 1 || got.Rejects[0].Line != 3 || got.Rejects[0].Code != CodePartlyTaken ||
+		!strings.Contains(got.Rejects[0].Reason, "several numbers") {
+		t.Errorf("%+v %+v", got.Contacts, got.Rejects)
+	}
+	if _, err := ParsePhone("+61491570156, +61491570157", ""); err == nil || !strings.Contains(err.Error(), "one at a time") {
+		t.Error(err)
+	}
+	for _, one := range []string{"+61491570156", "6.1491570156E+10", "61,491,570,156.0", "(02) 5550 0001 x123"} {
+		if _, err := ParsePhone(one, "AU"); err != nil {
+			t.Errorf("%s: %v", one, err)
+		}
+	}
+}

@@ -24,6 +24,9 @@ type ImportRequest struct {
 	// FileColumn is the column with each recipient's own file; may be empty.
 	FileColumn string
 	FileReading
+	Map        map[string]string // what columns are; see importer.Options
+	Header     importer.HeaderMode
+	ShowValues bool // in the report of dropped rows
 }
 
 // Audience is a list, and what its import came to when it was a file.
@@ -43,7 +46,7 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 		defer c.Close()
 	}
 	base := filepath.Base(FileName(r.File))
-	optedOut, err := p.Ledger.OptedOut(ctx)
+	options, err := p.importOptions(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +56,9 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	}
 	rejects := &rejectsFile{path: p.rejectsPath(base)}
 	bar := p.meter("importing "+base, "rows")
-	sum, err := importer.Import(ctx, file, w, importer.Options{
-		Name: base, Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
-		Encoding: r.Encoding, Delimiter: r.Delimiter, Sheet: r.Sheet, Member: r.Member,
-		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
-		Reject:   rejects.write,
-		Progress: func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) },
-	})
+	options.Reject = rejects.write
+	options.Progress = func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) }
+	sum, err := importer.Import(ctx, file, w, options)
 	bar.End()
 	if err = errors.Join(err, rejects.close()); err != nil {
 		// The caller's context may have ended; the half list goes all the same.
@@ -80,6 +79,17 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 		return nil, err
 	}
 	return &Audience{List: list, RejectsFile: rejects.name(), Summary: sum}, nil
+}
+
+// importOptions is how a file is read, for an import and for its preview.
+func (p *Preparer) importOptions(ctx context.Context, r ImportRequest) (importer.Options, error) {
+	optedOut, err := p.Ledger.OptedOut(ctx)
+	return importer.Options{
+		Name: filepath.Base(FileName(r.File)), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
+		Encoding: r.Encoding, Delimiter: r.Delimiter, Sheet: r.Sheet, Member: r.Member,
+		Map: r.Map, Header: r.Header, ShowValues: r.ShowValues,
+		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
+	}, err
 }
 
 // estimate is how many rows the file will have had, by the bytes read so far.

@@ -25,6 +25,7 @@ type Order struct {
 	Name    string // of the campaign; empty: made from channel and id
 	Country string // of numbers written without one; empty: the configured one
 	Reading FileReading
+	Columns ColumnFlags
 
 	// Which contacts of To; see Segment.
 	Where      string
@@ -66,6 +67,7 @@ func (o *Order) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.To, "to", "", "file (CSV, xlsx, or one of them in gz or zip), - for standard input, or list:NAME")
 	f.StringVar(&o.Name, "name", "", "name of the campaign (default: made from channel and id)")
 	f.StringVar(&o.Country, "country", "", "country of numbers written without one, such as AU")
+	o.Columns.AddFlags(f)
 	f.StringVar(&o.Where, "where", "", `only contacts who meet this condition, such as 'city = "Perth" and age >= 18'`)
 	f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out whoever is in list:NAME, or was reached by campaign:ID; may be given several times")
 	f.StringVar(&o.Sample, "sample", "", "of those only a random part, such as 1%, the same part each time")
@@ -188,6 +190,9 @@ func (o *Order) set(flag *pflag.Flag, value *yaml.Node) error {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
 	}
+	if flag.Name == "map" && value.Kind == yaml.MappingNode {
+		return o.setMap(value)
+	}
 	values := []*yaml.Node{value}
 	if flag.Value.Type() == "stringArray" && value.Kind == yaml.SequenceNode {
 		values = value.Content
@@ -205,6 +210,20 @@ func (o *Order) set(flag *pflag.Flag, value *yaml.Node) error {
 				return o.errorf(flag.Name, ": %q cannot be read", v.Value)
 			}
 			return o.errorf(flag.Name, ": %q is not %s", v.Value, what)
+		}
+	}
+	return nil
+}
+
+// setMap gives --map the entries of a group, such as `map: {phone: Handy}`.
+func (o *Order) setMap(group *yaml.Node) error {
+	for i := 0; i+1 < len(group.Content); i += 2 {
+		name, column := group.Content[i], group.Content[i+1]
+		if name.Kind != yaml.ScalarNode || column.Kind != yaml.ScalarNode || column.Tag == "!!null" {
+			return o.errorf("map", ": %q names no column: write such as `phone: Handy`, and the number of a column in quotes, such as `phone: \"#3\"`", name.Value)
+		}
+		if err := o.flags.Set("map", name.Value+"="+column.Value); err != nil {
+			return o.errorf("map", ": %w", err)
 		}
 	}
 	return nil
@@ -282,8 +301,19 @@ func (o *Order) check(now time.Time) (*terms, error) {
 	if t.segment, err = o.Segment(); err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(o.To, "list:") && o.Country != "" {
-		return nil, o.errorf("country", " means nothing with a stored list: its numbers were read when it was imported")
+	if strings.HasPrefix(o.To, "list:") {
+		if o.Country != "" {
+			return nil, o.errorf("country", " means nothing with a stored list: its numbers were read when it was imported")
+		}
+		for _, flag := range []string{"map", "header", "show-values"} {
+			if o.given(flag) {
+				return nil, o.errorf(flag, " means nothing with a stored list: its file was read when it was imported")
+			}
+		}
+	}
+	var ce *ColumnError
+	if _, _, err := o.Columns.Read(); errors.As(err, &ce) {
+		return nil, o.errorf(ce.Flag, ": %w", ce.Err)
 	}
 	return t, nil
 }

@@ -237,7 +237,14 @@ func (p *Preparer) audience(ctx context.Context, o *Order, c *campaign.Content) 
 	if country == "" {
 		country = p.Country
 	}
-	return p.Import(ctx, ImportRequest{File: o.To, Country: strings.ToUpper(country), Identity: c.Identity(), FileColumn: c.FileColumn, FileReading: o.Reading})
+	assigned, header, err := o.Columns.Read()
+	if err != nil {
+		return nil, err
+	}
+	return p.Import(ctx, ImportRequest{
+		File: o.To, Country: strings.ToUpper(country), Identity: c.Identity(), FileColumn: c.FileColumn,
+		FileReading: o.Reading, Map: assigned, Header: header, ShowValues: o.Columns.ShowValues,
+	})
 }
 
 // Draft writes the campaign and its plan. A rehearsal is a draft that is never

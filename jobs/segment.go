@@ -111,13 +111,13 @@ func (e *excluded) crowd(ctx context.Context, l *ledger.Ledger, content *campaig
 			crowd.Add(c)
 			return nil
 		})
-		if err != nil {
-			return nil, fmt.Errorf("reading whom %s leaves out: %w", e.from, err)
-		}
 		// Whoever is missed here is sent to.
-		now, err := l.List(ctx, e.list.ID)
-		if err != nil || now.State != "ready" || now.Contacts != crowd.Contacts {
+		now, gone := l.List(ctx, e.list.ID)
+		switch {
+		case campaign.ErrorCode(gone) == campaign.CodeNotFound, gone == nil && now.State != "ready", err == nil && gone == nil && now.Contacts != crowd.Contacts:
 			return nil, campaign.Errorf(campaign.CodeConflict, "list %s was removed or changed while it was read, to leave its contacts out: nothing was sent; try again", e.list.Name)
+		case err != nil || gone != nil:
+			return nil, fmt.Errorf("reading whom %s leaves out: %w", e.from, errors.Join(err, gone))
 		}
 	} else {
 		err := l.EachRecipient(ctx, e.campaign, func(r *ledger.ReportRow) error {

@@ -100,6 +100,7 @@ func ReadBackup(ctx context.Context, path string) (*Backup, error) {
 type Restored struct {
 	Ledger    string // its id
 	Campaigns int
+	OptOuts   int // on its suppression list; those since the backup are not
 	// Replaced is where the ledger that was there before lies now; empty when
 	// there was none, or nothing in it.
 	Replaced string
@@ -200,7 +201,7 @@ func finishRestore(ctx context.Context, target, reason string) (*Restored, error
 	if err == nil {
 		var e Existing
 		e, err = countContents(ctx, l.store.read())
-		r.Campaigns = e.Campaigns
+		r.Campaigns, r.OptOuts = e.Campaigns, e.OptOuts
 	}
 	if err := errors.Join(err, l.Close()); err != nil {
 		return nil, err

@@ -1,15 +1,21 @@
 package ledger
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"pgregory.net/rapid"
 
 	"github.com/postrider/postrider/campaign"
+	"github.com/postrider/postrider/internal/services"
 )
 
 func optOutEmail(t testing.TB, s string) campaign.OptOut {
@@ -275,24 +281,36 @@ func TestTheThreeQuestionsToTheSuppressionListHaveOneAnswer(t *testing.T) {
 
 // What an opt-out of an older Postrider says stays.
 func TestOptOutsOfBeforeTheyHadKindsStay(t *testing.T) {
-	both(t, func(t *testing.T, w *world) {
-		w.ok(w.l.store.write(w.ctx, func(tx *tx) error {
-			for _, statement := range []string{
-				`DROP TABLE opt_outs`, `DROP TABLE past_opt_outs`, `DROP TABLE opt_out_imports`, `DROP TABLE incoming_opt_outs`,
-				`CREATE TABLE opt_outs (phone TEXT PRIMARY KEY, source TEXT NOT NULL, reason TEXT NOT NULL, created_at BIGINT NOT NULL)`,
-				`INSERT INTO opt_outs (phone, source, reason, created_at) VALUES ('+61412000001', 'reply', 'STOP', 1700000000000)`,
-				`DELETE FROM ` + versionTable + ` WHERE version_id = 12`,
-			} {
-				if _, err := tx.exec.ExecContext(w.ctx, statement); err != nil {
-					return err
-				}
+	t.Parallel()
+	for kind, target := range map[string]string{"sqlite": filepath.Join(t.TempDir(), "ledger.db"), "postgres": services.Postgres(t)} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			driver, dialect := "sqlite", goose.DialectSQLite3
+			if kind == "postgres" {
+				driver, dialect = "pgx", goose.DialectPostgres
 			}
-			return nil
-		}))
-		w.ok(w.l.Close())
-		var err error
-		w.l, err = Open(w.ctx, w.target, Options{Clock: w.clock.Now})
-		w.ok(err)
-		w.equal(w.optOuts(), "phone +61412000001 {      } source=reply reason=STOP by= 22:13:20\n")
-	})
+			db, err := sql.Open(driver, target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files, err := fs.Sub(migrations, "migrations/"+kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := goose.NewProvider(dialect, db, files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const before = 11
+			if _, err := p.UpTo(t.Context(), before); err != nil {
+				t.Fatal(err)
+			}
+			_, err = db.ExecContext(t.Context(), `INSERT INTO opt_outs (phone, source, reason, created_at) VALUES ('+61412000001', 'reply', 'STOP', 1700000000000)`)
+			if err := errors.Join(err, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t, target, "")
+			w.equal(w.optOuts(), "phone +61412000001 {      } source=reply reason=STOP by= 22:13:20\n")
+		})
+	}
 }

@@ -73,6 +73,7 @@ type restoreJSON struct {
 	Ledger     string    `json:"ledger"` // its id, until the quarantine is lifted
 	Taken      time.Time `json:"taken"`  // when the backup was made
 	Campaigns  int       `json:"campaigns"`
+	OptOuts    int       `json:"opt_outs"` // of before the backup
 	Quarantine string    `json:"quarantine"`
 	Replaced   string    `json:"replaced,omitempty"`  // where the ledger lies that was there before
 	FilesDir   string    `json:"files_dir,omitempty"` // the shared folder of files, which was not in the backup
@@ -139,9 +140,10 @@ func (m *Main) restore(ctx context.Context, file string, force, yes bool) error 
 		return err
 	}
 	if m.json {
-		return m.printJSON(restoreJSON{r.Ledger, b.Taken, r.Campaigns, q.Reason, r.Replaced, m.cfg.FilesDir})
+		return m.printJSON(restoreJSON{r.Ledger, b.Taken, r.Campaigns, r.OptOuts, q.Reason, r.Replaced, m.cfg.FilesDir})
 	}
 	m.say("the ledger of %s is restored, with %s", b.Taken.Format(time.RFC3339), plural(r.Campaigns, "campaign"))
+	m.say("its suppression list has the %s of before that: put a later `postrider optout export` on it with `postrider optout import`", plural(r.OptOuts, "opt-out"))
 	if r.Replaced != "" {
 		m.say("the one that was there is %s now", r.Replaced)
 	}

@@ -27,7 +27,7 @@ func (m *Main) listCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use: "list", Short: "Contact lists: import a file, look, export, remove, copy to the provider and back",
 	},
-		m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listRmCommand(),
+		m.listPreviewCommand(), m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listRmCommand(),
 		m.listPushCommand(), m.listPullCommand(), m.listRemoteCommand())
 }
 
@@ -76,32 +76,41 @@ func listOf(li *ledger.List) listJSON {
 }
 
 func (m *Main) listImportCommand() *cobra.Command {
-	var reading jobs.FileReading
+	var (
+		reading jobs.FileReading
+		columns jobs.ColumnFlags
+	)
 	cmd := &cobra.Command{
 		Use: "import NAME FILE", Short: "Import a file as a list",
 		Long: "Imports a file as a list: CSV in any encoding and with any delimiter, or a workbook (xlsx), also packed\n" +
 			"with gzip or zip; - is standard input. Each recipient is taken once: the first row wins. Dropped rows\n" +
 			"are written with line, column and reason to the current folder: those of customers.csv to\n" +
-			"customers.rejects.csv, in place of an earlier one.",
+			"customers.rejects.csv, in place of an earlier one. `postrider list preview FILE` shows beforehand\n" +
+			"what a file is understood as.",
 		Example: "  postrider list import customers customers.csv --country AU\n" +
 			"  postrider list import customers export.xlsx --sheet Customers",
 		Args: exactArgs(2, "the list's name and the file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return m.listImport(cmd.Context(), args[0], args[1], reading)
+			return m.listImport(cmd.Context(), args[0], args[1], reading, columns)
 		},
 	}
 	// The configuration reads the flag, and checks it.
 	cmd.Flags().String("country", "", "country of numbers written without one, such as AU")
 	reading.AddFlags(cmd.Flags())
+	columns.AddFlags(cmd.Flags())
 	return cmd
 }
 
-func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.FileReading) error {
+func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.FileReading, columns jobs.ColumnFlags) error {
 	if err := checkListName(name); err != nil {
 		return err
 	}
 	if flag, err := reading.Check(); err != nil {
 		return usagef("--%s: %w", flag, err)
+	}
+	assigned, header, err := columns.Read()
+	if err != nil {
+		return &usageError{err}
 	}
 	l, err := m.openLedger(ctx)
 	if err != nil {
@@ -112,7 +121,10 @@ func (m *Main) listImport(ctx context.Context, name, file string, reading jobs.F
 	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
 		return err
 	}
-	r, err := m.preparer(l, nil).Import(ctx, jobs.ImportRequest{Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact, FileReading: reading})
+	r, err := m.preparer(l, nil).Import(ctx, jobs.ImportRequest{
+		Name: name, File: file, Country: m.cfg.Country, Identity: campaign.ByContact, FileReading: reading,
+		Map: assigned, Header: header, ShowValues: columns.ShowValues,
+	})
 	if err != nil {
 		return err
 	}
