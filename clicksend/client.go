@@ -70,6 +70,8 @@ type Client struct {
 	Countries       *CountriesService
 	Uploads         *UploadsService
 	ReturnAddresses *ReturnAddressesService
+	Lists           *ListsService
+	Contacts        *ContactsService
 
 	base      *url.URL
 	timeout   time.Duration
@@ -127,6 +129,8 @@ func New(cfg Config) (*Client, error) {
 	c.Countries = &CountriesService{c}
 	c.Uploads = &UploadsService{c}
 	c.ReturnAddresses = &ReturnAddressesService{c}
+	c.Lists = &ListsService{c}
+	c.Contacts = &ContactsService{c}
 	return c, nil
 }
 

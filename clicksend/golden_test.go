@@ -18,6 +18,7 @@ func documented(t *testing.T) map[string]func(*Client) (any, error) {
 	mms := MMSRequest{MediaFile: "https://x.test/a.gif", Messages: []MMSMessage{{To: "+61411111111"}}}
 	letters := LetterRequest{FileURL: "https://x.test/a.pdf", Recipients: post}
 	cards := PostcardRequest{FileURLs: []string{"https://x.test/a.pdf"}, Recipients: post}
+	someone := Person{PhoneNumber: "+61411111111"}
 	address := Address{Name: "N", Line1: "1", City: "C", PostalCode: "1", Country: "AU"}
 	return map[string]func(*Client) (any, error){
 		"POST_sms_send":             func(c *Client) (any, error) { return c.SMS.Send(ctx, oneSMS()) },
@@ -54,6 +55,33 @@ func documented(t *testing.T) map[string]func(*Client) (any, error) {
 		"GET_post_return_addresses_return_address_id":    func(c *Client) (any, error) { return c.ReturnAddresses.Get(ctx, 14) },
 		"PUT_post_return_addresses_return_address_id":    func(c *Client) (any, error) { return c.ReturnAddresses.Update(ctx, 14, address) },
 		"DELETE_post_return_addresses_return_address_id": func(c *Client) (any, error) { return nil, c.ReturnAddresses.Delete(ctx, 14) },
+		"GET_lists":            func(c *Client) (any, error) { return c.Lists.View(ctx, PageQuery{}) },
+		"GET_lists_list_id":    func(c *Client) (any, error) { return c.Lists.Get(ctx, 437) },
+		"POST_lists":           func(c *Client) (any, error) { return c.Lists.Create(ctx, "L") },
+		"PUT_lists_list_id":    func(c *Client) (any, error) { return c.Lists.Update(ctx, 439, "L") },
+		"DELETE_lists_list_id": func(c *Client) (any, error) { return nil, c.Lists.Delete(ctx, 442) },
+		"POST_lists_list_id_import": func(c *Client) (any, error) {
+			return c.Lists.Import(ctx, 428, "https://x.test/a.csv", []ImportField{ImportPhone})
+		},
+		"PUT_lists_list_id_remove_duplicates": func(c *Client) (any, error) {
+			n, err := c.Lists.RemoveDuplicates(ctx, 428, DuplicateFields())
+			return map[string]int64{"deleted": n}, err
+		},
+		"PUT_lists_list_id_remove_opted_out_contacts_opt_out_list_id": func(c *Client) (any, error) {
+			n, err := c.Lists.RemoveOptedOut(ctx, 428, 1)
+			return map[string]int64{"deleted": n}, err
+		},
+		"GET_lists_list_id_contacts":               func(c *Client) (any, error) { return c.Contacts.View(ctx, 428, ContactsQuery{}) },
+		"GET_lists_list_id_contacts_contact_id":    func(c *Client) (any, error) { return c.Contacts.Get(ctx, 428, 552802) },
+		"POST_lists_list_id_contacts":              func(c *Client) (any, error) { return c.Contacts.Create(ctx, 428, someone) },
+		"PUT_lists_list_id_contacts_contact_id":    func(c *Client) (any, error) { return c.Contacts.Update(ctx, 428, 552807, someone) },
+		"DELETE_lists_list_id_contacts_contact_id": func(c *Client) (any, error) { return nil, c.Contacts.Delete(ctx, 428, 552807) },
+		"PUT_lists_from_list_id_contacts_contact_id_copy_to_list_id": func(c *Client) (any, error) {
+			return c.Contacts.Copy(ctx, 428, 1, 429)
+		},
+		"PUT_lists_from_list_id_contacts_contact_id_transfer_to_list_id": func(c *Client) (any, error) {
+			return c.Contacts.Transfer(ctx, 428, 1, 429)
+		},
 		"GET_mms_campaigns": func(c *Client) (any, error) {
 			var page Page[campaignRow]
 			err := c.call(ctx, operation{name: "GET /mms-campaigns", bare: true, decode: decodePage(&page)})

@@ -105,6 +105,8 @@ func sameReading(t interface {
 	sameRows[PostcardRow](t, value)
 	sameRows[SMSHistoryRow](t, value)
 	sameRows[LetterHistoryRow](t, value)
+	sameRows[Contact](t, value)
+	sameRows[ContactList](t, value)
 	sameResult[SMSRow](t, value)
 	sameResult[LetterRow](t, value)
 	list, ok := plainMembers(value)

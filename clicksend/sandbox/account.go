@@ -29,6 +29,7 @@ type account struct {
 	enabled   countrySet    // selected and agreed
 	addresses []*returnAddress
 	addressID int64
+	book      book
 	windows   map[string]*rateWindow
 	views     historyCache
 }

@@ -34,6 +34,11 @@ type Faults struct {
 	// The answer is perfect, and nothing was accepted.
 	Dropped float64
 
+	// Of contact lists.
+	ImportSlow  float64 // an import begins SlowBy later
+	ImportLoses float64 // an import leaves out one row in twenty, and one at the least
+	PageShift   float64 // a contact goes to the end of the order just before a page is read
+
 	// PriceFactor multiplies what a message is charged, and not what it is
 	// quoted at, in steps of 0.0001; 0 = 1. It is no fault that is drawn: it
 	// befalls every message while it is set, whatever Limit says.
@@ -67,6 +72,9 @@ type faultsJSON struct {
 	Reordered      float64  `json:"reordered"`
 	NoReference    float64  `json:"no_reference"`
 	Dropped        float64  `json:"dropped"`
+	ImportSlow     float64  `json:"import_slow"`
+	ImportLoses    float64  `json:"import_loses"`
+	PageShift      float64  `json:"page_shift"`
 	PriceFactor    float64  `json:"price_factor"`
 	HangFor        duration `json:"hang_for"`
 	SlowBy         duration `json:"slow_by"`
@@ -79,7 +87,8 @@ type faultsJSON struct {
 func (f Faults) MarshalJSON() ([]byte, error) {
 	return json.Marshal(faultsJSON{
 		f.TooMany, f.Error503, f.Error500Before, f.ResetBefore, f.HangBefore, f.Slow,
-		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped, f.PriceFactor,
+		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped,
+		f.ImportSlow, f.ImportLoses, f.PageShift, f.PriceFactor,
 		duration(f.HangFor), duration(f.SlowBy), duration(f.RetryAfter), f.Endpoints, f.Limit,
 	})
 }
@@ -93,7 +102,8 @@ func (f *Faults) UnmarshalJSON(b []byte) error {
 	}
 	g := Faults{
 		w.TooMany, w.Error503, w.Error500Before, w.ResetBefore, w.HangBefore, w.Slow,
-		w.Error500After, w.ResetAfter, w.Hang, w.CutJSON, w.MissingRows, w.Reordered, w.NoReference, w.Dropped, w.PriceFactor,
+		w.Error500After, w.ResetAfter, w.Hang, w.CutJSON, w.MissingRows, w.Reordered, w.NoReference, w.Dropped,
+		w.ImportSlow, w.ImportLoses, w.PageShift, w.PriceFactor,
 		time.Duration(w.HangFor), time.Duration(w.SlowBy), time.Duration(w.RetryAfter), w.Endpoints, w.Limit,
 	}
 	if err := g.validate(); err != nil {
@@ -136,12 +146,27 @@ const (
 	faultReordered
 	faultNoReference
 	faultDropped
+	faultImportSlow
+	faultImportLoses
+	faultPageShift
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{
 	"too_many", "error503", "error500_before", "reset_before", "hang_before", "slow",
 	"error500_after", "reset_after", "hang", "cut_json", "missing_rows", "reordered", "no_reference", "dropped",
+	"import_slow", "import_loses", "page_shift",
+}
+
+// befalls reports whether a fault of that kind can happen on that route.
+func (f fault) befalls(endpoint string) bool {
+	switch f {
+	case faultImportSlow, faultImportLoses:
+		return endpoint == "POST /lists/{list_id}/import"
+	case faultPageShift:
+		return endpoint == "GET /lists/{list_id}/contacts"
+	}
+	return true
 }
 
 // probabilities lists them in the order of the kinds.
@@ -149,6 +174,7 @@ func (f *Faults) probabilities() [faultKinds]float64 {
 	return [faultKinds]float64{
 		f.TooMany, f.Error503, f.Error500Before, f.ResetBefore, f.HangBefore, f.Slow,
 		f.Error500After, f.ResetAfter, f.Hang, f.CutJSON, f.MissingRows, f.Reordered, f.NoReference, f.Dropped,
+		f.ImportSlow, f.ImportLoses, f.PageShift,
 	}
 }
 
@@ -178,14 +204,15 @@ func (s *Server) draw(endpoint string) drawn {
 	}
 	d.dearer = f.PriceFactor
 	for kind, p := range f.probabilities() {
-		if p == 0 || s.rng.Float64() >= p || f.Limit > 0 && s.faultsLeft == 0 {
+		if p == 0 || !fault(kind).befalls(endpoint) || s.rng.Float64() >= p || f.Limit > 0 && s.faultsLeft == 0 {
 			continue
 		}
 		if f.Limit > 0 {
 			s.faultsLeft--
 		}
 		d.has[kind] = true
-		if fault(kind) == faultMissingRows || fault(kind) == faultReordered {
+		switch fault(kind) {
+		case faultMissingRows, faultReordered, faultImportLoses, faultPageShift:
 			d.rng = rand.New(rand.NewPCG(s.opts.Seed, s.rng.Uint64()))
 		}
 		s.count.faults[kind]++

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"testing"
@@ -114,6 +115,46 @@ func TestAnswersHaveTheKeysAndTypesOfTheDocumentsExamples(t *testing.T) {
 			return r.ok("PUT", "/v3/post/postcards/"+held(r, "/v3/post/postcards/send", obj{"file_urls": []string{"http://yourdomain.com/file.pdf"}, "recipients": []obj{addressee()}})+"/cancel", nil)
 		},
 	}
+	everything := obj{
+		"phone_number": "+61411111111", "first_name": "Ellen", "last_name": "Diaz", "custom_1": "1", "custom_2": "2", "custom_3": "3", "custom_4": "4",
+		"fax_number": "+61298444214", "organization_name": "O", "email": "e@d.test", "address_line_1": "1", "address_line_2": "2", "address_city": "C",
+		"address_state": "S", "address_postal_code": "6000", "address_country": "AU",
+	}
+	filled := func(r *rig) *rig { // list 2 with contact 1
+		r.ok("POST", "/v3/lists", obj{"list_name": "L"})
+		r.ok("POST", "/v3/lists/2/contacts", everything)
+		return r
+	}
+	for name, make := range map[string]func(r *rig) answer{
+		"GET_lists":                                func(r *rig) answer { return r.ok("GET", "/v3/lists", nil) },
+		"POST_lists":                               func(r *rig) answer { return r.ok("POST", "/v3/lists", obj{"list_name": "L"}) },
+		"GET_lists_list_id":                        func(r *rig) answer { return r.ok("GET", "/v3/lists/1", nil) },
+		"PUT_lists_list_id":                        func(r *rig) answer { return filled(r).ok("PUT", "/v3/lists/2", obj{"list_name": "M"}) },
+		"DELETE_lists_list_id":                     func(r *rig) answer { return filled(r).ok("DELETE", "/v3/lists/2", nil) },
+		"GET_lists_list_id_contacts":               func(r *rig) answer { return filled(r).ok("GET", "/v3/lists/2/contacts", nil) },
+		"POST_lists_list_id_contacts":              func(r *rig) answer { return r.ok("POST", "/v3/lists/1/contacts", everything) },
+		"GET_lists_list_id_contacts_contact_id":    func(r *rig) answer { return filled(r).ok("GET", "/v3/lists/2/contacts/1", nil) },
+		"PUT_lists_list_id_contacts_contact_id":    func(r *rig) answer { return filled(r).ok("PUT", "/v3/lists/2/contacts/1", everything) },
+		"DELETE_lists_list_id_contacts_contact_id": func(r *rig) answer { return filled(r).ok("DELETE", "/v3/lists/2/contacts/1", nil) },
+		"PUT_lists_from_list_id_contacts_contact_id_copy_to_list_id": func(r *rig) answer {
+			return filled(r).ok("PUT", "/v3/lists/2/contacts/1/copy/1", nil)
+		},
+		"PUT_lists_from_list_id_contacts_contact_id_transfer_to_list_id": func(r *rig) answer {
+			return filled(r).ok("PUT", "/v3/lists/2/contacts/1/transfer/1", nil)
+		},
+		"POST_lists_list_id_import": func(r *rig) answer {
+			return filled(r).ok("POST", "/v3/lists/2/import", obj{"file_url": r.upload("csv", []byte("+61411111112\n")), "field_order": []string{"phone"}})
+		},
+		"PUT_lists_list_id_remove_duplicates": func(r *rig) answer {
+			return filled(r).ok("PUT", "/v3/lists/2/remove-duplicates", obj{"fields": []string{"phone_number"}})
+		},
+		"PUT_lists_list_id_remove_opted_out_contacts_opt_out_list_id": func(r *rig) answer {
+			return filled(r).ok("PUT", "/v3/lists/2/remove-opted-out-contacts/1", nil)
+		},
+	} {
+		cases[name] = make
+	}
+	number := regexp.MustCompile(`#\d+`)
 	files, err := filepath.Glob("testdata/examples/*.json")
 	if err != nil || len(files) != len(cases) {
 		t.Fatalf("%d examples (%v) for %d cases", len(files), err, len(cases))
@@ -141,7 +182,7 @@ func TestAnswersHaveTheKeysAndTypesOfTheDocumentsExamples(t *testing.T) {
 				t.Error(diff)
 			}
 			example := want.(map[string]any)["response_msg"].(string)
-			if !strings.Contains(name, "cancel") && example != a.Msg {
+			if !strings.Contains(name, "cancel") && number.ReplaceAllString(example, "#") != number.ReplaceAllString(a.Msg, "#") {
 				t.Errorf("response_msg %q, want %q", a.Msg, example)
 			}
 		})

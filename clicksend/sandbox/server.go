@@ -47,6 +47,8 @@ type Options struct {
 	// agreed to for SMS and MMS; nil = AU, US, GB, NZ, CA.
 	Countries []string
 
+	Imports ImportMode // of contacts
+
 	Seed uint64 // of ids, faults and refusals
 
 	// RefuseRate is the share of messages, 0 to 1, that a send refuses with
@@ -89,6 +91,9 @@ func (o *Options) Validate() error {
 	}
 	if !(o.RefuseRate >= 0 && o.RefuseRate <= 1) {
 		return fmt.Errorf("refuse rate %v is not between 0 and 1", o.RefuseRate)
+	}
+	if o.Imports.Delay < 0 || o.Imports.RowsPerSecond < 0 {
+		return errors.New("imports: delay and rows a second must not be negative")
 	}
 	if o.MaxParts < 0 || o.MaxKept < 0 || o.MaxBody < 0 {
 		return errors.New("max parts, max kept and max body must not be negative")
@@ -144,7 +149,7 @@ func New(o Options) *Server {
 	s.bufs.New = func() any { return &buffers{} }
 	for _, group := range [][]route{
 		accountRoutes(), countryRoutes(), smsRoutes(), mmsRoutes(), letterRoutes(), postcardRoutes(),
-		returnAddressRoutes(), uploadRoutes(),
+		returnAddressRoutes(), uploadRoutes(), listRoutes(), contactRoutes(),
 	} {
 		for _, r := range group {
 			s.routes.add(r)
@@ -174,6 +179,9 @@ func (s *Server) Reset() {
 	s.files = fileStore{byName: map[string]*file{}, hosts: map[string]bool{}}
 	s.ghost = 0
 	s.count = counters{}
+	for _, a := range s.accounts {
+		a.addList(s, optOutName)
+	}
 }
 
 // SetFaults replaces the faults.

@@ -20,10 +20,10 @@ import (
 
 func (m *Main) listCommand() *cobra.Command {
 	return group(&cobra.Command{
-		Use: "list", Short: "Contact lists: import a file, change, look, export, remove",
+		Use: "list", Short: "Contact lists: import a file, change, look, export, remove, copy to the provider and back",
 	},
-		m.listPreviewCommand(), m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listRmCommand(),
-		notBuilt("push", "copying a list to the provider"), notBuilt("pull", "copying a list from the provider"))
+		m.listPreviewCommand(), m.listImportCommand(), m.listLsCommand(), m.listShowCommand(), m.listCountCommand(), m.listExportCommand(), m.listDedupeCommand(), m.listRmCommand(),
+		m.listPushCommand(), m.listPullCommand(), m.listRemoteCommand())
 }
 
 // group is a command that only holds others. Called without one of them, or
@@ -46,18 +46,6 @@ func group(c *cobra.Command, children ...*cobra.Command) *cobra.Command {
 		return usagef("`%s` has no %q; it has %s", c.CommandPath(), args[0], known)
 	}
 	return c
-}
-
-// notBuilt is a command of the contract whose part is not built: it is
-// refused, never ignored.
-func notBuilt(name, what string) *cobra.Command {
-	return &cobra.Command{
-		Use: name, Hidden: true, DisableFlagParsing: true,
-		Annotations: map[string]string{"config": "none"},
-		RunE: func(c *cobra.Command, _ []string) error {
-			return usagef("`%s` is not built yet: %s comes later", c.CommandPath(), what)
-		},
-	}
 }
 
 // listJSON is what --json shows of a list: what is in it, and what the change

@@ -288,16 +288,6 @@ func TestRemovingAListLeavesItsCampaignsReport(t *testing.T) {
 	s.run("campaign", "report", "spring", "--csv", "-").exits(exitDone).says("+61412000004")
 }
 
-func TestCommandsThatAreNotBuiltAreRefused(t *testing.T) {
-	t.Parallel()
-	s := newShell(t)
-	for _, args := range [][]string{
-		{"list", "push", "vips"}, {"list", "pull", "7", "--json"},
-	} {
-		s.run(args...).exits(exitUsage).warns("is not built yet")
-	}
-}
-
 func TestAGroupWithoutACommandOfItsOwnIsWrongUsage(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)

@@ -20,7 +20,7 @@ import (
 func (m *Main) optoutCommand() *cobra.Command {
 	return group(&cobra.Command{
 		Use: "optout", Short: "The suppression list: whoever must not be written to",
-	}, m.optoutAddCommand(), m.optoutRmCommand(), m.optoutImportCommand(), m.optoutExportCommand(), m.optoutLsCommand(), m.optoutHistoryCommand())
+	}, m.optoutAddCommand(), m.optoutRmCommand(), m.optoutImportCommand(), m.optoutExportCommand(), m.optoutPullCommand(), m.optoutLsCommand(), m.optoutHistoryCommand())
 }
 
 // optOutTarget names entries of the suppression list on the command line.

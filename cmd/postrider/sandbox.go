@@ -63,6 +63,9 @@ func (m *Main) sandboxCommand() *cobra.Command {
 	f.StringArrayVar(&r.faults, "fault", nil, "NAME=PROBABILITY, see above; may be repeated")
 	f.StringSliceVar(&r.history, "history", nil, "NAME=VALUE, see above; may be repeated")
 	f.DurationVar(&r.options.Throttle, "throttle", 0, "how long the same body to the same number is refused (default 5s; negative: never)")
+	f.DurationVar(&r.options.Imports.Delay, "import-delay", 0, "how long after its request an import of contacts begins")
+	f.IntVar(&r.options.Imports.RowsPerSecond, "import-rate", 0, "contacts a second that an import brings (default all at once)")
+	f.BoolVar(&r.options.Imports.SkipHeader, "import-header", false, "take the first row of an imported file for names")
 	f.BoolVar(&r.options.DropBodies, "drop-bodies", false, "keep no message bodies")
 	f.Uint64Var(&r.options.Seed, "seed", 0, "of ids, faults and refusals: the same seed misbehaves alike")
 	return cmd

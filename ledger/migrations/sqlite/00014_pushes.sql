@@ -1,0 +1,15 @@
+-- Which of the provider's lists a list was copied to, so that the same push goes
+-- on where it was interrupted instead of beginning again. The same table stands
+-- in ../postgres.
+
+-- +goose Up
+
+CREATE TABLE pushes (
+    list_id       INTEGER NOT NULL,
+    provider_url  TEXT    NOT NULL,
+    provider_user TEXT    NOT NULL,
+    remote_name   TEXT    NOT NULL,
+    remote_id     INTEGER NOT NULL DEFAULT 0, -- 0: the provider was asked to make it, and has not said that it did
+    created_at    INTEGER NOT NULL,
+    PRIMARY KEY (list_id, provider_url, provider_user, remote_name)
+) WITHOUT ROWID;
