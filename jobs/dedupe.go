@@ -64,11 +64,15 @@ func keyBy(li *ledger.List, by string) (contactKey, error) {
 		return func(b []byte, c *campaign.Contact) ([]byte, bool) {
 			return c.Address.AppendKey(b), c.Address.Line1 != ""
 		}, nil
+	case "household":
+		return func(b []byte, c *campaign.Contact) ([]byte, bool) {
+			return campaign.ByHousehold.AppendKey(b, c, ""), c.Address.Complete()
+		}, nil
 	}
 	var none campaign.Contact
 	if _, builtIn := none.Field(by); !builtIn && !slices.Contains(li.Columns, by) {
 		return nil, campaign.Errorf(campaign.CodeInvalid, "list %q has no column %q to compare by: give one of %s", li.Name, by,
-			strings.Join(append([]string{"phone", "email", "reference", "address"}, li.Columns...), ", "))
+			strings.Join(append([]string{"phone", "email", "reference", "address", "household"}, li.Columns...), ", "))
 	}
 	return func(b []byte, c *campaign.Contact) ([]byte, bool) { return campaign.AppendFieldKey(b, c, by) }, nil
 }

@@ -243,7 +243,7 @@ func (p *PushPlan) findTarget(ctx context.Context) error {
 		return Explain(err)
 	}
 	named := slices.IndexFunc(all, func(li clicksend.ContactList) bool { return sameName(li.Name, q.RemoteName) })
-	before, err := r.Ledger.FindPush(ctx, q.List.ID, p.Account, q.RemoteName)
+	before, err := r.Ledger.FindPush(ctx, q.List.Name, p.Account, q.RemoteName)
 	if err != nil {
 		return err
 	}
@@ -417,10 +417,10 @@ func (p *PushPlan) Run(ctx context.Context) (*Pushed, error) {
 // that a list whose answer is lost is known for ours.
 func (p *PushPlan) create(ctx context.Context) error {
 	r, q := p.r, &p.request
-	if err := r.Ledger.BeginPush(ctx, q.List.ID, p.Account, q.RemoteName); err != nil {
+	if err := r.Ledger.BeginPush(ctx, q.List.Name, p.Account, q.RemoteName); err != nil {
 		return err
 	}
-	if err := r.Ledger.SetPushed(ctx, q.List.ID, p.Account, q.RemoteName, 0); err != nil {
+	if err := r.Ledger.SetPushed(ctx, q.List.Name, p.Account, q.RemoteName, 0); err != nil {
 		return err
 	}
 	var made *clicksend.ContactList
@@ -447,7 +447,7 @@ func (p *PushPlan) create(ctx context.Context) error {
 		}
 	}
 	p.Remote = *made
-	return r.Ledger.SetPushed(ctx, q.List.ID, p.Account, q.RemoteName, made.ID)
+	return r.Ledger.SetPushed(ctx, q.List.Name, p.Account, q.RemoteName, made.ID)
 }
 
 // remoteKeys counts the people on the provider's list.

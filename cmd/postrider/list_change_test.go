@@ -250,7 +250,7 @@ func TestADedupeIsRefusedWhen(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.list("vips", ann(), bob())
-	s.run("list", "dedupe", "vips", "--yes", "--by", "shoe").exits(exitFailed).warns(`no column "shoe"`, "phone, email, reference, address, plan, balance, note")
+	s.run("list", "dedupe", "vips", "--yes", "--by", "shoe").exits(exitFailed).warns(`no column "shoe"`, "phone, email, reference, address, household, plan, balance, note")
 	s.run("list", "dedupe", "vips", "--yes", "--keep", "both").exits(exitUsage).warns("first or last")
 	s.run("list", "dedupe", "vips", "--yes", "--dry-run").exits(exitUsage)
 	s.run("list", "dedupe", "nobody", "--yes").exits(exitFailed).warns("there is no list")

@@ -28,7 +28,7 @@ func (m *Main) listDedupeCommand() *cobra.Command {
 		Long: "Takes out contacts that stand in a list twice, and writes which ones to the current folder: those\n" +
 			"of list customers to customers.duplicates.csv, in place of an earlier one. Two contacts are the\n" +
 			"same by --by: recipient is what an import goes by (the number; with an address, everything);\n" +
-			"address is the name and the whole address; phone, email, reference and a column of the list's own\n" +
+			"address is the name and the whole address, household the address whoever lives there; phone, email, reference and a column of the list's own\n" +
 			"are the value there. A contact that has nothing there stays. Campaigns that were planned from the\n" +
 			"list keep what was approved.",
 		Example: "  postrider list dedupe customers --by email --keep last --dry-run",
@@ -39,7 +39,7 @@ func (m *Main) listDedupeCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&r.by, "by", "recipient", "what makes two contacts the same: recipient, phone, email, address, reference or a column")
+	f.StringVar(&r.by, "by", "recipient", "what makes two contacts the same: recipient, phone, email, address, household, reference or a column")
 	f.StringVar(&r.keep, "keep", "first", "which of them stays: first or last")
 	f.BoolVar(&r.dryRun, "dry-run", false, "only count and report them")
 	f.BoolVar(&r.yes, "yes", false, "do not ask")
@@ -53,8 +53,6 @@ func (m *Main) listDedupe(ctx context.Context, r *dedupeRequest) error {
 		return usagef("--keep is first or last, not %q", r.keep)
 	case r.dryRun && r.yes:
 		return usagef("--dry-run takes nothing out, so there is nothing to say --yes to: leave one of them out")
-	case r.by == "household":
-		return usagef("--by household is not built yet: one contact for each address, whoever lives there, comes later")
 	case !r.dryRun && !r.yes && !m.atTerminal():
 		return usagef("there is no terminal to ask for a yes: add --yes, or --dry-run to see what would be taken out of list %q", r.name)
 	}

@@ -428,7 +428,7 @@ func (m *Main) listPull(ctx context.Context, id int64, as string) error {
 	if done.Resumed > 0 {
 		m.say("%s pages had been read by a pull that was interrupted", number(done.Resumed))
 	}
-	m.say("list %q from the provider's list %d %q: %s", done.List.Name, id, printable(done.Remote.Name), listSums(done.List))
+	m.say("list %q from the provider's list %d %q: %s", done.List.Name, id, printable(done.Remote.Name), countsOf(done.List.ListCounts))
 	if done.RejectsFile != "" {
 		m.say("dropped contacts, with number at the provider and reason: %s", done.RejectsFile)
 	}
