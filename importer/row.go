@@ -212,7 +212,7 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	a.Line2 = cell(row, m.at[roleLine2])
 	a.City = cell(row, m.at[roleCity])
 	a.State = cell(row, m.at[roleState])
-	a.PostalCode = strings.TrimPrefix(cell(row, m.at[rolePostalCode]), "'") // as spreadsheets keep its zeros
+	a.PostalCode = strings.TrimLeft(cell(row, m.at[rolePostalCode]), "'") // as spreadsheets keep its zeros
 	if a.Line1 == "" {
 		return
 	}

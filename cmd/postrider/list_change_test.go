@@ -56,7 +56,7 @@ func TestAppendAddsWhatTheListDoesNotHave(t *testing.T) {
 	if got := s.rows("vips"); got != want {
 		t.Errorf("the list is\n%s", got)
 	}
-	if b, err := os.ReadFile(filepath.Join(s.dir, "more.rejects.csv")); err != nil || strings.Count(string(b), "already in the list") != 1 || !strings.Contains(string(b), "the same recipient as line 3") {
+	if b, err := os.ReadFile(filepath.Join(s.dir, "more.rejects.csv")); err != nil || strings.Count(string(b), "the recipient is in the list already") != 1 || !strings.Contains(string(b), "the same recipient as line 3") {
 		t.Errorf("the report of dropped rows is %q, %v", b, err)
 	}
 	s.run(append(more, "--json")...).exits(exitDone).
@@ -243,6 +243,25 @@ func TestDedupeTakesOutWhoStandsThereTwice(t *testing.T) {
 			s.run(append(dedupe, "--yes")...).exits(exitDone).says("nothing changed")
 			s.run("list", "show", "a/b").exits(exitDone).says("duplicates taken out", "4 rows: 3 imported, 1 duplicates")
 		})
+	}
+}
+
+func TestADedupeByHouseholdLeavesOneOfAnAddress(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	at := func(line int, name, street string) campaign.Contact {
+		return campaign.Contact{Line: line, FirstName: name, Address: campaign.Address{Name: name, Line1: street, City: "Perth", PostalCode: "6000", Country: "AU"}}
+	}
+	s.list("homes", at(2, "Ann", "1 St. Marys Rd"), at(3, "Ben", "1 ST MARYS RD"), at(4, "Cas", "2 Hill St"),
+		campaign.Contact{Line: 5, FirstName: "Dot", Phone: "+61411111111"}, campaign.Contact{Line: 6, FirstName: "Eve", Phone: "+61411111111"})
+	s.run("list", "dedupe", "homes", "--by", "address", "--yes").exits(exitDone).says("nothing changed")
+	s.run("list", "dedupe", "homes", "--by", "household", "--yes").exits(exitDone).says("1 contacts were taken out, and 4 are left")
+	var left []string
+	for _, c := range s.contacts("homes") {
+		left = append(left, c.FirstName)
+	}
+	if got := strings.Join(left, " "); got != "Ann Cas Dot Eve" {
+		t.Errorf("left are %s", got)
 	}
 }
 
