@@ -85,7 +85,14 @@ func (i imported) golden(t *testing.T) string {
 		}
 		fmt.Fprintf(&b, "column  %d %q: %s\n", c.Number, c.Header, kept)
 	}
-	for _, c := range i.Contacts {
+	const begin, end = 15, 15 // of a long file
+	for n, c := range i.Contacts {
+		if n == begin && len(i.Contacts) > begin+end {
+			fmt.Fprintf(&b, "... and %d more of them\n", len(i.Contacts)-begin-end)
+		}
+		if n >= begin && n < len(i.Contacts)-end {
+			continue
+		}
 		values := map[string]any{"line": c.Line}
 		for _, name := range []string{"phone", "email", "first_name", "last_name", "country", "reference", "address_name", "address_line_1",
 			"address_line_2", "address_city", "address_state", "address_postal_code", "address_country"} {

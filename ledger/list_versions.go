@@ -159,7 +159,7 @@ type UpdateCounts struct {
 // Update merges what was written into the base. Nothing may be written after it.
 func (w *ListWriter) Update(ctx context.Context, u Update) (UpdateCounts, error) {
 	var n UpdateCounts
-	if err := w.behind.wait(); err != nil {
+	if err := w.drain(ctx); err != nil {
 		return n, err
 	}
 	var spoken bitset // rows that speak of a contact, by ordinal

@@ -46,8 +46,9 @@ type ListWriter struct {
 	id      int64
 	mode    Mode
 	content *ListContent
-	written int    // contacts that Contacts took
-	behind  behind // the chunk before is written while the next is packed
+	written int            // contacts that Contacts took
+	pending []contactCells // of these, what is not on its way yet
+	behind  behind         // what went before is written while the next is packed
 
 	change // of a version that another goes before
 }
@@ -108,21 +109,46 @@ func (w *ListWriter) Contacts(ctx context.Context, chunk []campaign.Contact) err
 	if len(chunk) == 0 {
 		return nil
 	}
-	cells := make([]contactCells, len(chunk))
 	for i := range chunk {
-		cells[i] = w.content.pack(&chunk[i])
+		cells := w.content.pack(&chunk[i])
 		if w.mode == Updated { // the digest comes when it is known what becomes of the row
 			if err := w.remember(chunk[i].Line); err != nil {
 				return err
 			}
 		} else {
-			w.content.add(cells[i].phone, cells[i].data)
+			w.content.add(cells.phone, cells.data)
 		}
+		w.pending = append(w.pending, cells)
 	}
 	w.written += len(chunk)
+	if len(w.pending) < contactsAWrite {
+		return nil
+	}
+	return w.send(ctx)
+}
+
+// contactsAWrite is how many contacts are stored in one transaction: of 2,000 a
+// PostgreSQL takes a third fewer a second, for all the messages to and fro.
+const contactsAWrite = 8000
+
+// send begins to write what is pending.
+func (w *ListWriter) send(ctx context.Context) error {
+	if len(w.pending) == 0 {
+		return w.behind.wait()
+	}
+	cells := w.pending
+	w.pending = make([]contactCells, 0, cap(cells))
 	// The write outlives the call, and so the context that the call was given.
 	ctx = context.WithoutCancel(ctx)
 	return w.behind.start(func() error { return w.write(ctx, cells) })
+}
+
+// drain returns when everything is written.
+func (w *ListWriter) drain(ctx context.Context) error {
+	if err := w.send(ctx); err != nil {
+		return err
+	}
+	return w.behind.wait()
 }
 
 // contactCells is what the table of contacts holds of one.
@@ -182,7 +208,7 @@ func goneImport(err error) error {
 // takes its place in the same moment (see NewVersion); when it says the same,
 // nothing is changed, and the list is the one before.
 func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
-	if err := w.behind.wait(); err != nil {
+	if err := w.drain(ctx); err != nil {
 		return nil, err
 	}
 	columns, err := json.Marshal(append([]string{}, w.content.columns.Names()...))

@@ -266,5 +266,5 @@ func TestOptOutsAreKeptOnce(t *testing.T) {
 
 // added adds contacts and waits until they are written.
 func added(ctx context.Context, lw *ListWriter, contacts []campaign.Contact) error {
-	return errors.Join(lw.Contacts(ctx, contacts), lw.behind.wait())
+	return errors.Join(lw.Contacts(ctx, contacts), lw.drain(ctx))
 }
