@@ -105,7 +105,13 @@ func (i imported) golden(t *testing.T) string {
 		}
 		put("contact", values)
 	}
-	for _, r := range i.Rejects {
+	for n, r := range i.Rejects {
+		if n == begin && len(i.Rejects) > begin+end {
+			fmt.Fprintf(&b, "... and %d more of them\n", len(i.Rejects)-begin-end)
+		}
+		if n >= begin && n < len(i.Rejects)-end {
+			continue
+		}
 		put("reject ", r)
 	}
 	return b.String()
