@@ -55,6 +55,11 @@ bench-safety: servers ## what recording attempts costs, and reading history for 
 bench-quote: ## pricing a million SMS by class
 	go run ./bench -quote -rows $(or $(BENCH_ROWS),1000000)
 
+.PHONY: bench-import
+bench-import: servers ## importing a million rows into SQLite and PostgreSQL, and a workbook
+	go run ./bench -import -rows $(or $(BENCH_ROWS),1000000)
+	go run ./bench -import -postgres -rows $(or $(BENCH_ROWS),1000000)
+
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt: $$unformatted" >&2; exit 1; fi

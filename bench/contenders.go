@@ -279,7 +279,7 @@ func postrider(ctx context.Context, j job) (result, error) {
 	}
 	parts := map[string]float64{}
 	begun := time.Now()
-	list, err := importList(ctx, l, j.CSV)
+	list, err := importList(ctx, l, j.CSV, campaign.ByNumber)
 	if err != nil {
 		return result{}, err
 	}
@@ -334,17 +334,17 @@ func asTheProgram() {
 	debug.SetMemoryLimit(112 << 20)
 }
 
-func importList(ctx context.Context, l *ledger.Ledger, path string) (*ledger.List, error) {
+func importList(ctx context.Context, l *ledger.Ledger, path string, by campaign.Identity) (*ledger.List, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	w, err := l.CreateList(ctx, "", "audience.csv", "number")
+	w, err := l.CreateList(ctx, "", "audience.csv", by.String())
 	if err != nil {
 		return nil, err
 	}
-	sum, err := importer.Import(ctx, f, w, importer.Options{Name: "audience.csv", Country: "AU", Identity: campaign.ByNumber})
+	sum, err := importer.Import(ctx, f, w, importer.Options{Name: "audience.csv", Country: "AU", Identity: by})
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -306,7 +305,19 @@ func measure(role string, j job, r *result) error {
 
 // writeAudience writes rows of an audience with ten columns, a tenth of the
 // numbers in national form.
-func writeAudience(path string, rows int) (err error) {
+func writeAudience(path string, rows int) error {
+	return writeRows(path, rows, "phone,first_name,last_name,email,city,state,postcode,tier,points,note", func(b []byte, i int) []byte {
+		if i%10 == 0 {
+			b = fmt.Appendf(b, "04%02d %03d %03d", 10+i/1_000_000, i/1000%1000, i%1000)
+		} else {
+			b = fmt.Appendf(b, "+614%08d", 10000000+i)
+		}
+		return fmt.Appendf(b, ",Ann%d,Miller,ann%d@example.com,Perth,WA,6000,gold,%d,customer since 2019", i%977, i, i%400)
+	})
+}
+
+// writeRows writes a CSV file, whose rows are appended by row.
+func writeRows(path string, rows int, header string, row func(b []byte, i int) []byte) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -314,19 +325,17 @@ func writeAudience(path string, rows int) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w := bufio.NewWriterSize(f, 1<<20)
 	defer func() { err = errors.Join(err, w.Flush()) }()
-	if _, err := io.WriteString(w, "phone,first_name,last_name,email,city,state,postcode,tier,points,note\n"); err != nil {
-		return err
-	}
+	line := append([]byte(header), '\n')
 	for i := range rows {
-		number := fmt.Sprintf("+614%08d", 10000000+i)
-		if i%10 == 0 {
-			number = fmt.Sprintf("04%02d %03d %03d", 10+i/1_000_000, i/1000%1000, i%1000)
-		}
-		if _, err := fmt.Fprintf(w, "%s,Ann%d,Miller,ann%d@example.com,Perth,WA,6000,gold,%d,customer since 2019\n", number, i%977, i, i%400); err != nil {
+		if _, err := w.Write(line); err != nil {
 			return err
 		}
+		line = append(row(line[:0], i), '\n')
 	}
-	return nil
+	if rows > 0 {
+		_, err = w.Write(line)
+	}
+	return err
 }
 
 func providerStats(baseURL string) (sandbox.Stats, error) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -106,36 +105,24 @@ func quoteOnce(role string, rows int, dir string, postgres bool) (result, error)
 
 // writeMixedAudience writes numbers of four countries with notes of many
 // lengths, some of them outside GSM 03.38.
-func writeMixedAudience(path string, rows int) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	w := bufio.NewWriterSize(f, 1<<20)
-	defer func() { err = errors.Join(err, w.Flush()) }()
-	if _, err := w.WriteString("phone,first_name,note\n"); err != nil {
-		return err
-	}
-	for i := range rows {
-		number := fmt.Sprintf("+614%08d", 10_000_000+i)
+func writeMixedAudience(path string, rows int) error {
+	return writeRows(path, rows, "phone,first_name,note", func(b []byte, i int) []byte {
 		switch i % 20 {
 		case 0, 1:
-			number = fmt.Sprintf("+447400%06d", i%1_000_000)
+			b = fmt.Appendf(b, "+447400%06d", i%1_000_000)
 		case 2:
-			number = fmt.Sprintf("+1202%07d", 5_000_000+i%1_000_000)
+			b = fmt.Appendf(b, "+1202%07d", 5_000_000+i%1_000_000)
 		case 3:
-			number = fmt.Sprintf("+6421%07d", 1_000_000+i%1_000_000)
+			b = fmt.Appendf(b, "+6421%07d", 1_000_000+i%1_000_000)
+		default:
+			b = fmt.Appendf(b, "+614%08d", 10_000_000+i)
 		}
-		note := strings.Repeat("x", i*7%240)
+		b = fmt.Appendf(b, ",Ann%d,%s", i%977, strings.Repeat("x", i*7%240))
 		if i%50 == 0 {
-			note += "ж"
+			b = append(b, "ж"...)
 		}
-		if _, err := fmt.Fprintf(w, "%s,Ann%d,%s\n", number, i%977, note); err != nil {
-			return err
-		}
-	}
-	return nil
+		return b
+	})
 }
 
 func openForQuote(ctx context.Context, j job) (*ledger.Ledger, *jobs.Provider, func(), error) {
@@ -167,7 +154,7 @@ func quotePlan(ctx context.Context, j job) (result, error) {
 		return result{}, err
 	}
 	defer end()
-	list, err := importList(ctx, l, j.CSV)
+	list, err := importList(ctx, l, j.CSV, campaign.ByNumber)
 	if err != nil {
 		return result{}, err
 	}

@@ -132,7 +132,7 @@ func loseAnswers(ctx context.Context, j job) (result, error) {
 	}
 	defer l.Close()
 	defer p.Close()
-	list, err := importList(ctx, l, j.CSV)
+	list, err := importList(ctx, l, j.CSV, campaign.ByNumber)
 	if err != nil {
 		return result{}, err
 	}
