@@ -116,7 +116,7 @@ func TestCtrlCLeavesTheListAsItWas(t *testing.T) {
 func newListWorld(t testing.TB) *world {
 	w := newWorld(t, sandbox.Options{})
 	w.audience("people.csv", 0, listSize)
-	w.audience("more.csv", listSize-500, 4000)
+	w.audience("more.csv", listSize-500, 12_000) // two transactions
 	var b strings.Builder
 	b.WriteString("phone,tier,club\n")
 	for i := 0; i < listSize+600; i += 3 {
