@@ -136,6 +136,7 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		"opted-out":               {OptedOut: optedOut(campaign.ByContact)},
 		"numbers-spreadsheet":     {Country: "AU"},
 		"numbers-several":         {Country: "AU"},
+		"numbers-notes":           {Country: "AU"},
 		"numbers-fixed-lines":     {Country: "AU", Identity: campaign.ByNumber},
 		"numbers-two-columns":     {Country: "AU"},
 		"addresses-of-countries":  {Identity: campaign.ByPost},

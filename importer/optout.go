@@ -98,6 +98,11 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	var wrong *Reject
 	if phone != "" {
 		e164, region, err := rc.numbers.parse(phone, country)
+		if err == errWords {
+			if number, of, refused := rc.numbers.parse(withoutWords(phone), country); refused == nil {
+				e164, region, err = number, of, nil
+			}
+		}
 		switch {
 		case err == nil:
 			k.Phone = e164

@@ -8,7 +8,8 @@ import (
 
 // This file reads numbers as spreadsheets, phones and people leave them, into
 // the form that the library is asked about. What the library takes as it stands
-// is never read as anything else, with the exceptions that are named below.
+// is never read as anything else, with the exceptions that are named below and
+// in words.go.
 
 // read is parse for what the fast path does not take.
 func (n *numbers) read(text, country string) (e164, region string, _ *numberError) {
@@ -37,14 +38,17 @@ func (n *numbers) holdsSeveral(text, country string) bool {
 // best is the first of several numbers that messages reach, else the first.
 func (n *numbers) best(parts []string, country string) (e164, region string, _ *numberError) {
 	var why *numberError
+	reached := false
 	for _, part := range parts {
 		number, of, err := n.one(unwrap(part), country)
 		switch {
+		case err == errWords:
+			return "", "", err // the words may be about all of them
 		case err != nil && why == nil:
 			why = err
-		case err != nil:
+		case err != nil || reached:
 		case NumberKind(number).TakesMessages():
-			return number, of, nil
+			e164, region, reached = number, of, true
 		case e164 == "":
 			e164, region = number, of
 		}
@@ -63,6 +67,13 @@ func (n *numbers) one(text, country string) (e164, region string, _ *numberError
 	}
 	if e164, region, ok := n.fast(text, country); ok {
 		return e164, region, nil
+	}
+	text, w := words(text)
+	switch w {
+	case doubtful:
+		return "", "", errOfWords(text)
+	case perhapsIn:
+		return withLetters(text, country)
 	}
 	e164, region, extension, err := askLibrary(text, country)
 	if err != nil && !changed {
@@ -170,6 +181,9 @@ const fewestInCell = 4
 func numberInCell(text string) (plain string, changed bool, _ *numberError) {
 	if plain, ok, err := scientific(text); ok || err != nil {
 		return plain, true, err
+	}
+	if isReckoned(text) && !endsLikeFraction(text) {
+		return "", false, errNumberCell
 	}
 	if endsLikeFraction(text) {
 		text, changed = text[:strings.LastIndexAny(text, ".,")], true
@@ -365,7 +379,7 @@ func separator(text string) int {
 			return 0
 		}
 		switch strings.ToLower(word) {
-		case "or", "and", "oder", "und", "ou", "et", "o", "y", "e", "of", "en", "eller", "och", "og", "lub", "i", "-":
+		case "or", "and", "oder", "und", "od.", "od", "bzw.", "bzw", "ou", "et", "o", "y", "e", "of", "en", "eller", "och", "og", "lub", "i", "-":
 			return len(word) + 2
 		}
 	}
