@@ -75,6 +75,9 @@ func (n *numbers) one(text, country string) (e164, region string, _ *numberError
 	case perhapsIn:
 		return withLetters(text, country)
 	}
+	if e164, region, ok := n.behindCode(text, country); ok {
+		return e164, region, nil
+	}
 	e164, region, extension, err := askLibrary(text, country)
 	if err != nil && !changed {
 		for _, other := range otherReadings(text) {
@@ -91,6 +94,29 @@ func (n *numbers) one(text, country string) (e164, region string, _ *numberError
 		return "", "", errExtension
 	}
 	return e164, region, err
+}
+
+// behindCode reads a number that begins with the calling code of its country and
+// has lost its plus, as a spreadsheet leaves it: 4915112345678 in Germany. The
+// library takes the whole for a national number wherever that can exist, and in
+// Germany almost any can. Nobody has written a mobile phone's number with its
+// calling code by chance: it is that, unless the digits are a number as they stand
+// that messages reach.
+func (n *numbers) behindCode(text, country string) (e164, region string, ok bool) {
+	rule := n.dialing[country]
+	var buf [maxDigits]byte
+	digits, plus, fine := digitsOf(buf[:0], strings.ReplaceAll(text, "/", " "))
+	if rule == nil || !fine || plus || !strings.HasPrefix(string(digits), rule.code) {
+		return "", "", false
+	}
+	behind, of, err := parseWithLibrary("+"+string(digits), "")
+	if err != nil || NumberKind(behind) != KindMobile {
+		return "", "", false
+	}
+	if whole, _, err := parseWithLibrary(text, country); err == nil && NumberKind(whole).TakesMessages() {
+		return "", "", false
+	}
+	return behind, of, true
 }
 
 // plainCharacters writes a text in ASCII as far as it is about numbers: digits
