@@ -216,7 +216,7 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	im.sum.Columns = im.mapping.all(im.header)
 	im.sum.Mapping = im.mapping.titles()
 	im.sum.Fields = im.mapping.columns.Names()
-	im.rows, err = newRowChecker(im.o, im.mapping, im.seen)
+	im.rows, err = newRowChecker(im.o, im.mapping, im.header, im.seen)
 	return err
 }
 

@@ -139,6 +139,7 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		"numbers-notes":           {Country: "AU"},
 		"numbers-fixed-lines":     {Country: "AU", Identity: campaign.ByNumber},
 		"numbers-two-columns":     {Country: "AU"},
+		"numbers-other-columns":   {Country: "AU"},
 		"addresses-of-countries":  {Identity: campaign.ByPost},
 		"addresses-bad":           {},
 		"addresses-dropped-zeros": {Identity: campaign.ByPost},

@@ -16,14 +16,25 @@ type rowChecker struct {
 	places  *countries
 	seen    *campaign.Seen // only to hash with
 	spare   []int          // further columns of phone numbers
+	header  []string       // as the file spells it; the first row of a file without one
 }
 
-func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, error) {
+func newRowChecker(o Options, m *mapping, header []string, seen *campaign.Seen) (*rowChecker, error) {
 	n, err := newNumbers()
 	if err != nil {
 		return nil, err
 	}
-	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare}, nil
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare, header: header}, nil
+}
+
+// spareTitle is the header of a further column of phone numbers, or #3 for the
+// third column of a file without one.
+func (rc *rowChecker) spareTitle(i int) string {
+	column := rc.spare[i]
+	if rc.mapping.line == 0 || column >= len(rc.header) {
+		return fmt.Sprintf("#%d", column+1)
+	}
+	return strings.TrimSpace(rc.header[column])
 }
 
 // check turns a chunk's rows into contacts or rejects.
@@ -149,15 +160,21 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	}
 
 	phone := cell(row, m.at[rolePhone])
+	var inSpare *Reject // why what stands in another column is no number, when this one is empty
 	var e164, region string
 	err := errNotANumber
 	if phone != "" {
 		e164, region, err = rc.numbers.parse(phone, country)
 	}
-	for i := 0; i < len(rc.spare) && err != nil; i++ {
+	// The person's mobile phone may stand in another column, as within a cell.
+	for i := 0; i < len(rc.spare) && (err != nil || !NumberKind(e164).TakesMessages()); i++ {
 		if other := cell(row, rc.spare[i]); other != "" {
-			if number, of, refused := rc.numbers.parse(other, country); refused == nil {
+			number, of, refused := rc.numbers.parse(other, country)
+			switch {
+			case refused == nil && (err != nil || NumberKind(number).TakesMessages()):
 				e164, region, err = number, of, nil
+			case refused != nil && phone == "" && inSpare == nil:
+				inSpare = &Reject{Line: k.Line, Column: rc.spareTitle(i), Code: refused.code, Reason: refused.reason, Value: other}
 			}
 		}
 	}
@@ -175,6 +192,8 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		return nil
 	case k.Address.Complete():
 		return rc.badAddress(k) // if it is good, a letter can reach it
+	case inSpare != nil && (understood || inSpare.Code != CodeNationalNumber):
+		return inSpare
 	case phone == "":
 		return rc.noDestination(k, understood)
 	case err == errNational && !understood:
