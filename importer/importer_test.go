@@ -142,6 +142,8 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		"numbers-other-columns":   {Country: "AU"},
 		"addresses-of-countries":  {Identity: campaign.ByPost},
 		"addresses-bad":           {},
+		"addresses-of-nowhere":    {Country: "AU"},
+		"letters-of-nowhere":      {Country: "AU", Identity: campaign.ByLetter},
 		"addresses-dropped-zeros": {Identity: campaign.ByPost},
 		"addresses-households":    {Identity: campaign.ByHousehold},
 		"opted-out-by-number":     {OptedOut: optedOut(campaign.ByNumber), Identity: campaign.ByNumber},

@@ -90,8 +90,9 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 		phone, email = "", phone
 	}
 	country, understood := rc.o.Country, true
-	if text := cell(row, m.at[roleCountry]); text != "" {
-		country, understood = rc.places.code(text)
+	inColumn := cell(row, m.at[roleCountry])
+	if inColumn != "" {
+		country, understood = rc.places.code(inColumn)
 	}
 	k.Country = country
 
@@ -113,7 +114,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 				wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Reason: "the cell holds several numbers, of which only one was taken: give each a row of its own", Value: mask(phone)}
 			}
 		case err == errNational && !understood:
-			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
+			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry, Value: inColumn,
 				Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}, nil
 		default:
 			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}

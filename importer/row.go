@@ -17,6 +17,7 @@ type rowChecker struct {
 	seen    *campaign.Seen // only to hash with
 	spare   []int          // further columns of phone numbers
 	header  []string       // as the file spells it; the first row of a file without one
+	own     bool           // it is that of an exported list
 }
 
 func newRowChecker(o Options, m *mapping, header []string, seen *campaign.Seen) (*rowChecker, error) {
@@ -24,7 +25,7 @@ func newRowChecker(o Options, m *mapping, header []string, seen *campaign.Seen) 
 	if err != nil {
 		return nil, err
 	}
-	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare, header: header}, nil
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare, header: header, own: m.line > 0 && isOwnExport(header)}, nil
 }
 
 // spareTitle is the header of a further column of phone numbers, or #3 for the
@@ -149,12 +150,19 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		k.FirstName, k.LastName = splitName(full, m.lastFirst)
 	}
 	country, understood := rc.o.Country, true
-	if text := cell(row, m.at[roleCountry]); text != "" {
+	inColumn := cell(row, m.at[roleCountry])
+	if inColumn != "" {
 		// A country that is not understood is not the one of --country.
-		country, understood = rc.places.code(text)
+		country, understood = rc.places.code(inColumn)
 	}
 	k.Country = country
 	rc.fillAddress(k, row, full)
+	switch {
+	case !understood && k.Address.Line1 != "":
+		k.Address.Country = notUnderstood(inColumn) // nor that of the number: somebody has to say which it is
+	case inColumn == "" && rc.own && m.at[rolePhone] >= 0 && strings.HasPrefix(cell(row, m.at[rolePhone]), "+"):
+		k.Address.Country = "" // as it was when the list was exported
+	}
 	if rc.o.Key != "" {
 		rc.leaveBare(k, row, full)
 	}
@@ -187,6 +195,9 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		if rc.forPost() && k.Address.Complete() {
 			return rc.badAddress(k)
 		}
+		if rc.forPost() && rc.o.Key == "" {
+			return rc.noDestination(k, inColumn, understood)
+		}
 		return nil // whether its address is good is asked when a letter is planned
 	case phone == "" && rc.o.Key != "":
 		return nil
@@ -195,9 +206,9 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	case inSpare != nil && (understood || inSpare.Code != CodeNationalNumber):
 		return inSpare
 	case phone == "":
-		return rc.noDestination(k, understood)
+		return rc.noDestination(k, inColumn, understood)
 	case err == errNational && !understood:
-		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
+		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry, Value: inColumn,
 			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
 	}
 	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
@@ -291,14 +302,29 @@ func (rc *rowChecker) titleOf(field string) string {
 	return rc.mapping.title[r]
 }
 
-// noDestination says what is missing of an address.
-func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool) *Reject {
+// notUnderstood is a country that is not, as an address holds it until somebody
+// says which it is: what looks like a code and is none does not look like one.
+func notUnderstood(country string) string {
+	if campaign.IsCountryCode(country) {
+		return strings.ToLower(country)
+	}
+	return country
+}
+
+// noDestination says what is missing of an address, and of the number if the row
+// has none.
+func (rc *rowChecker) noDestination(k *campaign.Contact, country string, countryUnderstood bool) *Reject {
 	reason := "the row has no phone number and no complete address"
+	if k.Phone != "" {
+		reason = "the row has no complete address"
+	}
 	switch {
+	case k.Address.Line1 == "" && k.Phone != "":
+		reason += ", and letters need one: fill it in"
 	case k.Address.Line1 == "":
 		reason += ": fill in one of them"
 	case !countryUnderstood:
-		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry,
+		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry, Value: country,
 			Reason: reason + ", since the country is not understood: write its code of two letters, such as AU"}
 	case k.Address.City == "" && k.Address.PostalCode == "" && strings.Contains(k.Address.Line1, ","):
 		reason += ": an address in one cell is not taken apart, so give street, city and postal code a column each"
