@@ -92,7 +92,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	country, understood := rc.o.Country, true
 	inColumn := cell(row, m.at[roleCountry])
 	if inColumn != "" {
-		country, understood = rc.places.code(inColumn)
+		country, understood = rc.places.inColumn(inColumn)
 	}
 	k.Country = country
 

@@ -153,7 +153,7 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 	inColumn := cell(row, m.at[roleCountry])
 	if inColumn != "" {
 		// A country that is not understood is not the one of --country.
-		country, understood = rc.places.code(inColumn)
+		country, understood = rc.places.inColumn(inColumn)
 	}
 	k.Country = country
 	rc.fillAddress(k, row, full)
