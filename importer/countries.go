@@ -136,7 +136,7 @@ func everydayCountries() map[string]string {
 		"KR": "한국|korea|republic of korea|korea, republic of|korea, south|rok|s. korea|south korea",
 		"KZ": "қазақстан",
 		"LA": "lao people's democratic republic|lao pdr",
-		"LK": "ශ්‍රී ලංකාව",
+		"LK": "ශ්\u200dරී ලංකාව",
 		"LU": "lëtzebuerg",
 		"LV": "lat",
 		"MD": "republic of moldova|moldova, republic of",
