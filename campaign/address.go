@@ -108,7 +108,8 @@ func (a *Address) Tidy() {
 	for _, f := range [...]*string{&a.Name, &a.Line1, &a.Line2, &a.City, &a.State, &a.PostalCode} {
 		*f = oneLine(*f)
 	}
-	if a.PostalCode == "" && a.Country != "" && !HasPostalCodes(a.Country) {
+	// What stands for a code where there are none, such as n/a, has no digit.
+	if a.Country != "" && !HasPostalCodes(a.Country) && !strings.ContainsAny(plainCode(a.PostalCode), "0123456789") {
 		a.PostalCode = NoPostalCode
 	}
 	a.PostalCode, _ = PostalCode(a.PostalCode, a.Country)

@@ -33,14 +33,20 @@ type Address struct {
 	City       string `json:"city,omitempty"`
 	State      string `json:"state,omitempty"`
 	PostalCode string `json:"postal_code,omitempty"`
-	Country    string `json:"country,omitempty"` // ISO 3166-1 alpha-2
+	Country    string `json:"country,omitempty"` // ISO 3166-1 alpha-2; what the file had when that was not understood
 }
 
 // Complete reports whether the address has what ClickSend requires of every
 // recipient: name, first line, city, postal code and country. Line 2 and state
 // are transmitted empty where a country has none.
 func (a Address) Complete() bool {
-	return a.Name != "" && a.Line1 != "" && a.City != "" && a.PostalCode != "" && a.Country != ""
+	return a.Name != "" && a.Line1 != "" && a.City != "" && a.PostalCode != "" && IsCountryCode(a.Country)
+}
+
+// IsCountryCode reports whether a text has the form of a code of ISO 3166-1
+// alpha-2: two capitals.
+func IsCountryCode(s string) bool {
+	return len(s) == 2 && s[0] >= 'A' && s[0] <= 'Z' && s[1] >= 'A' && s[1] <= 'Z'
 }
 
 // Missing names the required parts the address lacks, in the order of the form.
@@ -50,7 +56,7 @@ func (a Address) Missing() []string {
 		{"address_name", a.Name}, {"address_line_1", a.Line1}, {"address_city", a.City},
 		{"address_postal_code", a.PostalCode}, {"address_country", a.Country},
 	} {
-		if f.value == "" {
+		if f.value == "" || f.name == "address_country" && !IsCountryCode(f.value) {
 			missing = append(missing, f.name)
 		}
 	}

@@ -38,6 +38,16 @@ func TestNumbersThatMessagesDoNotReachAreSuppressedUnlessAsked(t *testing.T) {
 	}
 }
 
+func TestAFractionIsNoFurtherDigitOfAHouse(t *testing.T) {
+	t.Parallel()
+	key := func(line string) string {
+		return string(ByHousehold.AppendKey(nil, &Contact{Address: Address{Name: "Ann", Line1: line, City: "Perth", PostalCode: "6000", Country: "AU"}}, ""))
+	}
+	if key("1½ High St") != key("1 1/2 High St") || key("1½ High St") == key("11/2 High St") || key("5² High St") == key("52 High St") {
+		t.Errorf("%q, %q, %q", key("1½ High St"), key("1 1/2 High St"), key("11/2 High St"))
+	}
+}
+
 func TestAHouseholdIsAnAddressHoweverItIsWritten(t *testing.T) {
 	t.Parallel()
 	base := Address{Name: "Ann Example", Line1: "1 St. Mary's Road", Line2: "Flat 2", City: "Perth", State: "WA", PostalCode: "6000", Country: "AU"}

@@ -200,7 +200,7 @@ func appendWords(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf {
 			// Fold alone swaps the case of Cherokee, of which it has two.
-			s = norm.NFKC.String(strings.ToLower(cases.Fold().String(norm.NFKC.String(s))))
+			s = norm.NFKC.String(strings.ToLower(cases.Fold().String(norm.NFKC.String(apartFromFractions(s)))))
 			break
 		}
 	}
@@ -230,6 +230,24 @@ func appendWords(b []byte, s string) []byte {
 	}
 	return b
 }
+
+// apartFromFractions puts a space before what is a number and no digit: 1½ is
+// 1 1/2, and not 11/2.
+func apartFromFractions(s string) string {
+	if strings.IndexFunc(s, isOtherNumber) <= 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if isOtherNumber(r) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func isOtherNumber(r rune) bool { return unicode.Is(unicode.No, r) }
 
 // OptOuts is the suppression list as import and planning ask it: 17 to 21 bytes
 // an entry (see Seen). When it is filled, any number of goroutines may ask it.

@@ -2,6 +2,8 @@ package campaign
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // postalCodes says how a country writes its postal codes.
@@ -24,8 +26,10 @@ func formsOf(country string) (postalCodes, bool) {
 	switch country {
 	case "AU", "DK", "GE", "NZ", "PH":
 		return postalCodes{"9999", 1}, true
-	case "NO", "SJ", "ZA":
+	case "SJ":
 		return postalCodes{"9999", 2}, true
+	case "NO", "ZA":
+		return postalCodes{"9999", 3}, true // 0001 is in Oslo, and in Pretoria
 	case "AL", "AT", "BD", "BE", "BG", "CH", "CY", "HU", "LI", "LU", "MK", "SI", "TN":
 		return postalCodes{"9999", 0}, true
 	case "LV", "MD", "AZ":
@@ -34,9 +38,9 @@ func formsOf(country string) (postalCodes, bool) {
 		return postalCodes{"9999|999999", 0}, true
 	case "DE", "DZ", "ES", "FR", "GT", "MX", "MY", "SK", "TR", "UA":
 		return postalCodes{"99999", 1}, true
-	case "FI", "AX", "IT", "VA", "KE", "LK":
+	case "FI", "AX", "IT", "VA", "KE", "LK", "PL":
 		return postalCodes{"99999", 2}, true
-	case "BA", "CR", "CZ", "DO", "EE", "GR", "HR", "ID", "MA", "MC", "ME", "PK", "SE", "SM", "TH", "UY", "PL",
+	case "BA", "CR", "CZ", "DO", "EE", "GR", "HR", "ID", "MA", "MC", "ME", "PK", "SE", "SM", "TH", "UY",
 		"GP", "MQ", "GF", "RE", "YT", "PM", "NC", "PF", "WF":
 		return postalCodes{"99999", 0}, true
 	case "US", "PR", "VI", "GU", "AS", "MP":
@@ -132,7 +136,7 @@ func PostalCode(code, country string) (written string, ok bool) {
 	if !known || code == "" {
 		return code, true
 	}
-	written = strings.ToUpper(strings.Join(strings.Fields(code), " "))
+	written = strings.ToUpper(strings.Join(strings.Fields(plainCode(code)), " "))
 	if p.fits(written) || isTestPostalCode(written) {
 		return written, true
 	}
@@ -154,6 +158,25 @@ func PostalCode(code, country string) (written string, ok bool) {
 		return written, true
 	}
 	return code, false
+}
+
+// plainCode writes a code in ASCII as far as it is one: １００－０００１ and 〒100-0001
+// are 100-0001.
+func plainCode(code string) string {
+	if strings.IndexFunc(code, func(r rune) bool { return r >= utf8.RuneSelf }) < 0 {
+		return code
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '〒', r == '〠', unicode.Is(unicode.Cf, r):
+			return -1
+		case r >= '！' && r <= '～':
+			return r - '！' + '!'
+		case r == '−', r == 'ー', r == 'ｰ', unicode.Is(unicode.Pd, r):
+			return '-'
+		}
+		return r
+	}, code)
 }
 
 // isTestPostalCode reports whether the provider takes a letter to that code for

@@ -49,7 +49,7 @@ func UpdateContact(old, row *Contact, columns *Columns, country string) Contact 
 	switch {
 	case row.Country != "" && (row.Phone != "" || c.Phone == ""):
 		c.Country = row.Country
-	case c.Phone == "" && c.Address.Country != "":
+	case c.Phone == "" && IsCountryCode(c.Address.Country):
 		c.Country = c.Address.Country
 	}
 	c.settleCountry(country)

@@ -47,7 +47,7 @@ func (f *ZoneFinder) Zone(c *Contact) (string, error) {
 		return cell, nil
 	}
 	country := c.Address.Country
-	if country == "" {
+	if !IsCountryCode(strings.ToUpper(country)) {
 		country = c.Country
 	}
 	country = strings.ToUpper(country)

@@ -32,6 +32,20 @@ func TestCountriesAreUnderstoodUnderTheNamesThatPeopleGiveThem(t *testing.T) {
 	}
 }
 
+func TestWhatStandsInAColumnOfCountriesIsUnderstood(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"السعودية": "SA", "الإمارات": "AE", "한국": "KR", "香港": "HK", "Weißrussland": "BY", "Elfenbeinküste": "CI", "Birma": "MM", "EE. UU.": "US", "Česká republika": "CZ", "Tschechische Republik": "CZ", "République tchèque": "CZ", "Slovenská republika": "SK",
+		"Republik Österreich": "AT", "Российская Федерация": "RU", "РФ": "RU", "中华人民共和国": "CN", "ประเทศไทย": "TH", "Pilipinas": "PH", "ایران": "IR", "پاکستان": "PK", "বাংলাদেশ": "BD", "საქართველო": "GE", "Հայաստան": "AM", "Қазақстан": "KZ", "Lëtzebuerg": "LU", "Shqipëria": "AL", "Северна Македонија": "MK",
+		"Germany (Deutschland)": "DE", "DE - Germany": "DE", "Great Britain (UK)": "GB", "Australia (+61)": "AU", "Georgia (US)": "", "Korea (North)": "",
+		"D": "DE", "A": "AT", "F": "FR", "I": "IT", "X": "", "+61": "AU", "+49": "DE", "+44": "GB", "+1": "", "+7": "", "+999": "", "+": "", "61": "", "49": "", "DE": "DE",
+	} {
+		if got, ok := newCountries().inColumn(text); got != want || ok != (want != "") {
+			t.Errorf("%q is %q, %v", text, got, ok)
+		}
+	}
+}
+
 func TestAForeignNameNeverHidesACodeOrAnEnglishName(t *testing.T) {
 	t.Parallel()
 	english := display.English.Regions()

@@ -123,15 +123,38 @@ func utf16Without(head []byte) string {
 
 // findEncoding understands the name of an encoding.
 func findEncoding(label string) (encoding.Encoding, string, error) {
+	if page, name := codePage(label); page != nil {
+		return page, name, nil
+	}
 	e, err := htmlindex.Get(label)
 	if err != nil {
-		return nil, "", problemf("there is no encoding %q: write it as browsers do, such as utf-8, windows-1252, windows-1251, iso-8859-2, shift_jis, gbk or utf-16le", label)
+		return nil, "", problemf("there is no encoding %q: write it as browsers do, such as utf-8, windows-1252, windows-1251, iso-8859-2, shift_jis, gbk, utf-16le or cp850", label)
 	}
 	name, err := htmlindex.Name(e)
 	if err != nil || name == "replacement" || name == "x-user-defined" {
 		return nil, "", problemf("text cannot be read as %q: leave --encoding out, or save the file as CSV UTF-8", label)
 	}
 	return e, name, nil
+}
+
+// codePage is one of those of DOS, which no browser knows and which programs for
+// a till or a bank still write; nil when the label is none.
+func codePage(label string) (encoding.Encoding, string) {
+	name := strings.ToLower(strings.TrimSpace(label))
+	for _, prefix := range []string{"cp", "ibm", "dos"} {
+		number, ok := strings.CutPrefix(name, prefix)
+		if !ok {
+			continue
+		}
+		page, known := map[string]encoding.Encoding{
+			"437": charmap.CodePage437, "850": charmap.CodePage850, "852": charmap.CodePage852, "855": charmap.CodePage855, "858": charmap.CodePage858,
+			"860": charmap.CodePage860, "862": charmap.CodePage862, "863": charmap.CodePage863, "865": charmap.CodePage865,
+		}[strings.TrimLeft(number, "-_ ")]
+		if known {
+			return page, "cp" + strings.TrimLeft(number, "-_ ")
+		}
+	}
+	return nil, ""
 }
 
 // CheckEncoding says what is wrong with the name of an encoding, before any file
@@ -197,30 +220,34 @@ func (t *told) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// singleByte decodes an encoding of one byte a character. Bytes that it does
-// not define are control characters, as the WHATWG has them for Windows-1252;
-// in x/text they are errors.
+// singleByte decodes an encoding of one byte a character. A byte that it does not
+// define is a lineProblem: the WHATWG has control characters for the five of
+// Windows-1252, which nobody writes on a letter. They are letters in another
+// encoding.
 type singleByte struct {
 	transform.NopResetter
-	utf8 [256]string
+	utf8 [256]string // empty: not defined
 }
 
 func singleByteOf(m *charmap.Charmap) *singleByte {
 	s := &singleByte{}
 	for i := range s.utf8 {
-		r := m.DecodeByte(byte(i))
-		if r == utf8.RuneError {
-			r = rune(i)
+		if r := m.DecodeByte(byte(i)); r != utf8.RuneError {
+			s.utf8[i] = string(r)
 		}
-		s.utf8[i] = string(r)
 	}
 	return s
 }
+
+const otherEncoding = lineProblem("here is a byte that is a letter neither in UTF-8 nor in Windows-1252: save the list again as CSV UTF-8, or say what it is with --encoding, such as --encoding cp850 for a program of DOS, windows-1250, windows-1251 or shift_jis")
 
 // Transform implements transform.Transformer.
 func (s *singleByte) Transform(dst, src []byte, _ bool) (nDst, nSrc int, err error) {
 	for nSrc < len(src) {
 		c := s.utf8[src[nSrc]]
+		if c == "" {
+			return nDst, nSrc, otherEncoding
+		}
 		if len(dst)-nDst < len(c) {
 			return nDst, nSrc, transform.ErrShortDst
 		}

@@ -216,7 +216,7 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	im.sum.Columns = im.mapping.all(im.header)
 	im.sum.Mapping = im.mapping.titles()
 	im.sum.Fields = im.mapping.columns.Names()
-	im.rows, err = newRowChecker(im.o, im.mapping, im.seen)
+	im.rows, err = newRowChecker(im.o, im.mapping, im.header, im.seen)
 	return err
 }
 
@@ -372,6 +372,14 @@ func (im *run) take(ctx context.Context, c *chunk) error {
 	return nil
 }
 
+// repeats is the reason of a row that repeats an earlier one.
+func (im *run) repeats(first int64) string {
+	if im.o.Identity == campaign.ByHousehold {
+		return fmt.Sprintf("the same household as line %d, which was kept: nothing, or leave --dedupe household out to write to each person of it", first)
+	}
+	return fmt.Sprintf("the same recipient as line %d, which was kept: nothing, unless they are two people", first)
+}
+
 // judge counts a row, and reports whether it is kept.
 func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 	im.sum.Rows++
@@ -390,7 +398,7 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 		if first == 0 {
 			return false, im.reject(Reject{Line: line, Code: CodeDuplicate, Reason: "the recipient is in the list already: nothing, or import with --update to change contacts"})
 		}
-		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: fmt.Sprintf("the same recipient as line %d, which was kept: nothing, unless they are two people", first)})
+		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: im.repeats(first)})
 	}
 	if v.optedOut {
 		im.sum.Suppressed++

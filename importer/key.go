@@ -65,5 +65,5 @@ func (rc *rowChecker) leaveBare(k *campaign.Contact, row []string, fullName stri
 // list, and cannot be one of its own.
 func NoDestination(k *campaign.Contact) Reject {
 	rc := &rowChecker{mapping: &mapping{}}
-	return *rc.noDestination(k, true)
+	return *rc.noDestination(k, "", true)
 }

@@ -143,7 +143,7 @@ const (
 // fast accepts a number that is surely valid: with a plus, or as it is dialled
 // within the country; made of digits, spaces, dashes, dots and parentheses.
 func (n *numbers) fast(text, country string) (e164, region string, ok bool) {
-	if len(text) > maxText || endsLikeFraction(text) {
+	if len(text) > maxText || endsLikeFraction(text) || isReckoned(text) || strings.HasSuffix(text, "...") {
 		return "", "", false
 	}
 	var buf [maxDigits]byte

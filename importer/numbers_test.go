@@ -37,7 +37,7 @@ func disagree(n *numbers, text, country string) (difference string, accepted boo
 	if !ok {
 		return "", false
 	}
-	want, wantRegion, err := parseWithLibrary(text, country)
+	want, wantRegion, err := reference(text, country)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%q in %q is %s of %s, but the library: %v", text, country, e164, region, err), true

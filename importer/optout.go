@@ -90,14 +90,20 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 		phone, email = "", phone
 	}
 	country, understood := rc.o.Country, true
-	if text := cell(row, m.at[roleCountry]); text != "" {
-		country, understood = rc.places.code(text)
+	inColumn := cell(row, m.at[roleCountry])
+	if inColumn != "" {
+		country, understood = rc.places.inColumn(inColumn)
 	}
 	k.Country = country
 
 	var wrong *Reject
 	if phone != "" {
 		e164, region, err := rc.numbers.parse(phone, country)
+		if err == errWords {
+			if number, of, refused := rc.numbers.parse(withoutWords(phone), country); refused == nil {
+				e164, region, err = number, of, nil
+			}
+		}
 		switch {
 		case err == nil:
 			k.Phone = e164
@@ -108,7 +114,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 				wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Reason: "the cell holds several numbers, of which only one was taken: give each a row of its own", Value: mask(phone)}
 			}
 		case err == errNational && !understood:
-			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
+			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry, Value: inColumn,
 				Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}, nil
 		default:
 			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}

@@ -101,3 +101,13 @@ func TestANumberIsReadAsThoseOfAFile(t *testing.T) {
 		}
 	}
 }
+
+// Who wrote STOP must not be written to; whatever stands beside the number, it
+// is taken for one.
+func TestWordsBesideANumberThatOptsOutDoNotLoseIt(t *testing.T) {
+	t.Parallel()
+	got := importText(t, "phone\nSTOP +61491570006\n+61491570156 (deceased)\n0491 570 XXX\n", Options{OptOuts: true, Country: "AU"})
+	if len(got.Contacts) != 2 || got.Contacts[0].Phone != "+61491570006" || got.Contacts[1].Phone != "+61491570156" || len(got.Rejects) != 1 {
+		t.Errorf("%+v %+v", got.Contacts, got.Rejects)
+	}
+}

@@ -16,14 +16,26 @@ type rowChecker struct {
 	places  *countries
 	seen    *campaign.Seen // only to hash with
 	spare   []int          // further columns of phone numbers
+	header  []string       // as the file spells it; the first row of a file without one
+	own     bool           // it is that of an exported list
 }
 
-func newRowChecker(o Options, m *mapping, seen *campaign.Seen) (*rowChecker, error) {
+func newRowChecker(o Options, m *mapping, header []string, seen *campaign.Seen) (*rowChecker, error) {
 	n, err := newNumbers()
 	if err != nil {
 		return nil, err
 	}
-	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare}, nil
+	return &rowChecker{o: o, mapping: m, numbers: n, places: newCountries(), seen: seen, spare: m.spare, header: header, own: m.line > 0 && isOwnExport(header)}, nil
+}
+
+// spareTitle is the header of a further column of phone numbers, or #3 for the
+// third column of a file without one.
+func (rc *rowChecker) spareTitle(i int) string {
+	column := rc.spare[i]
+	if rc.mapping.line == 0 || column >= len(rc.header) {
+		return fmt.Sprintf("#%d", column+1)
+	}
+	return strings.TrimSpace(rc.header[column])
 }
 
 // check turns a chunk's rows into contacts or rejects.
@@ -138,26 +150,39 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		k.FirstName, k.LastName = splitName(full, m.lastFirst)
 	}
 	country, understood := rc.o.Country, true
-	if text := cell(row, m.at[roleCountry]); text != "" {
+	inColumn := cell(row, m.at[roleCountry])
+	if inColumn != "" {
 		// A country that is not understood is not the one of --country.
-		country, understood = rc.places.code(text)
+		country, understood = rc.places.inColumn(inColumn)
 	}
 	k.Country = country
 	rc.fillAddress(k, row, full)
+	switch {
+	case !understood && k.Address.Line1 != "":
+		k.Address.Country = notUnderstood(inColumn) // nor that of the number: somebody has to say which it is
+	case inColumn == "" && rc.own && m.at[rolePhone] >= 0 && strings.HasPrefix(cell(row, m.at[rolePhone]), "+"):
+		k.Address.Country = "" // as it was when the list was exported
+	}
 	if rc.o.Key != "" {
 		rc.leaveBare(k, row, full)
 	}
 
 	phone := cell(row, m.at[rolePhone])
+	var inSpare *Reject // why what stands in another column is no number, when this one is empty
 	var e164, region string
 	err := errNotANumber
 	if phone != "" {
 		e164, region, err = rc.numbers.parse(phone, country)
 	}
-	for i := 0; i < len(rc.spare) && err != nil; i++ {
+	// The person's mobile phone may stand in another column, as within a cell.
+	for i := 0; i < len(rc.spare) && (err != nil || !NumberKind(e164).TakesMessages()); i++ {
 		if other := cell(row, rc.spare[i]); other != "" {
-			if number, of, refused := rc.numbers.parse(other, country); refused == nil {
+			number, of, refused := rc.numbers.parse(other, country)
+			switch {
+			case refused == nil && (err != nil || NumberKind(number).TakesMessages()):
 				e164, region, err = number, of, nil
+			case refused != nil && phone == "" && inSpare == nil:
+				inSpare = &Reject{Line: k.Line, Column: rc.spareTitle(i), Code: refused.code, Reason: refused.reason, Value: other}
 			}
 		}
 	}
@@ -170,15 +195,20 @@ func (rc *rowChecker) fill(k *campaign.Contact, row []string) *Reject {
 		if rc.forPost() && k.Address.Complete() {
 			return rc.badAddress(k)
 		}
+		if rc.forPost() && rc.o.Key == "" {
+			return rc.noDestination(k, inColumn, understood)
+		}
 		return nil // whether its address is good is asked when a letter is planned
 	case phone == "" && rc.o.Key != "":
 		return nil
 	case k.Address.Complete():
 		return rc.badAddress(k) // if it is good, a letter can reach it
+	case inSpare != nil && (understood || inSpare.Code != CodeNationalNumber):
+		return inSpare
 	case phone == "":
-		return rc.noDestination(k, understood)
+		return rc.noDestination(k, inColumn, understood)
 	case err == errNational && !understood:
-		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry,
+		return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry, Value: inColumn,
 			Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}
 	}
 	return &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
@@ -272,14 +302,29 @@ func (rc *rowChecker) titleOf(field string) string {
 	return rc.mapping.title[r]
 }
 
-// noDestination says what is missing of an address.
-func (rc *rowChecker) noDestination(k *campaign.Contact, countryUnderstood bool) *Reject {
+// notUnderstood is a country that is not, as an address holds it until somebody
+// says which it is: what looks like a code and is none does not look like one.
+func notUnderstood(country string) string {
+	if campaign.IsCountryCode(country) {
+		return strings.ToLower(country)
+	}
+	return country
+}
+
+// noDestination says what is missing of an address, and of the number if the row
+// has none.
+func (rc *rowChecker) noDestination(k *campaign.Contact, country string, countryUnderstood bool) *Reject {
 	reason := "the row has no phone number and no complete address"
+	if k.Phone != "" {
+		reason = "the row has no complete address"
+	}
 	switch {
+	case k.Address.Line1 == "" && k.Phone != "":
+		reason += ", and letters need one: fill it in"
 	case k.Address.Line1 == "":
 		reason += ": fill in one of them"
 	case !countryUnderstood:
-		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry,
+		return &Reject{Line: k.Line, Column: rc.mapping.title[roleCountry], Code: CodeUnknownCountry, Value: country,
 			Reason: reason + ", since the country is not understood: write its code of two letters, such as AU"}
 	case k.Address.City == "" && k.Address.PostalCode == "" && strings.Contains(k.Address.Line1, ","):
 		reason += ": an address in one cell is not taken apart, so give street, city and postal code a column each"

@@ -8,7 +8,8 @@ import (
 
 // This file reads numbers as spreadsheets, phones and people leave them, into
 // the form that the library is asked about. What the library takes as it stands
-// is never read as anything else, with the exceptions that are named below.
+// is never read as anything else, with the exceptions that are named below and
+// in words.go.
 
 // read is parse for what the fast path does not take.
 func (n *numbers) read(text, country string) (e164, region string, _ *numberError) {
@@ -37,14 +38,17 @@ func (n *numbers) holdsSeveral(text, country string) bool {
 // best is the first of several numbers that messages reach, else the first.
 func (n *numbers) best(parts []string, country string) (e164, region string, _ *numberError) {
 	var why *numberError
+	reached := false
 	for _, part := range parts {
 		number, of, err := n.one(unwrap(part), country)
 		switch {
+		case err == errWords:
+			return "", "", err // the words may be about all of them
 		case err != nil && why == nil:
 			why = err
-		case err != nil:
+		case err != nil || reached:
 		case NumberKind(number).TakesMessages():
-			return number, of, nil
+			e164, region, reached = number, of, true
 		case e164 == "":
 			e164, region = number, of
 		}
@@ -64,6 +68,16 @@ func (n *numbers) one(text, country string) (e164, region string, _ *numberError
 	if e164, region, ok := n.fast(text, country); ok {
 		return e164, region, nil
 	}
+	text, w := words(text)
+	switch w {
+	case doubtful:
+		return "", "", errOfWords(text)
+	case perhapsIn:
+		return withLetters(text, country)
+	}
+	if e164, region, ok := n.behindCode(text, country); ok {
+		return e164, region, nil
+	}
 	e164, region, extension, err := askLibrary(text, country)
 	if err != nil && !changed {
 		for _, other := range otherReadings(text) {
@@ -80,6 +94,29 @@ func (n *numbers) one(text, country string) (e164, region string, _ *numberError
 		return "", "", errExtension
 	}
 	return e164, region, err
+}
+
+// behindCode reads a number that begins with the calling code of its country and
+// has lost its plus, as a spreadsheet leaves it: 4915112345678 in Germany. The
+// library takes the whole for a national number wherever that can exist, and in
+// Germany almost any can. Nobody has written a mobile phone's number with its
+// calling code by chance: it is that, unless the digits are a number as they stand
+// that messages reach.
+func (n *numbers) behindCode(text, country string) (e164, region string, ok bool) {
+	rule := n.dialing[country]
+	var buf [maxDigits]byte
+	digits, plus, fine := digitsOf(buf[:0], strings.ReplaceAll(text, "/", " "))
+	if rule == nil || !fine || plus || !strings.HasPrefix(string(digits), rule.code) {
+		return "", "", false
+	}
+	behind, of, err := parseWithLibrary("+"+string(digits), "")
+	if err != nil || NumberKind(behind) != KindMobile {
+		return "", "", false
+	}
+	if whole, _, err := parseWithLibrary(text, country); err == nil && NumberKind(whole).TakesMessages() {
+		return "", "", false
+	}
+	return behind, of, true
 }
 
 // plainCharacters writes a text in ASCII as far as it is about numbers: digits
@@ -170,6 +207,9 @@ const fewestInCell = 4
 func numberInCell(text string) (plain string, changed bool, _ *numberError) {
 	if plain, ok, err := scientific(text); ok || err != nil {
 		return plain, true, err
+	}
+	if isReckoned(text) && !endsLikeFraction(text) {
+		return "", false, errNumberCell
 	}
 	if endsLikeFraction(text) {
 		text, changed = text[:strings.LastIndexAny(text, ".,")], true
@@ -365,7 +405,7 @@ func separator(text string) int {
 			return 0
 		}
 		switch strings.ToLower(word) {
-		case "or", "and", "oder", "und", "ou", "et", "o", "y", "e", "of", "en", "eller", "och", "og", "lub", "i", "-":
+		case "or", "and", "oder", "und", "od.", "od", "bzw.", "bzw", "ou", "et", "o", "y", "e", "of", "en", "eller", "och", "og", "lub", "i", "-":
 			return len(word) + 2
 		}
 	}
