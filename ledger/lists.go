@@ -215,9 +215,9 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the list's columns: %w", err)
 	}
-	digest, contacts := w.content.Digest(), w.written
+	contacts := w.written
 	if w.base != nil {
-		if w.saysTheSame(digest) {
+		if w.saysTheSame() {
 			return w.base, w.Abort(ctx)
 		}
 		if err := w.copyBase(ctx); err != nil {
@@ -225,6 +225,12 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 		}
 		contacts = w.contacts()
 	}
+	if w.content.uneven {
+		if err := w.reckonAnew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	digest := w.content.Digest()
 	err = w.l.write(ctx, crashpoint.ImportFinish, func(tx *tx) error {
 		name, version, err := w.takeName(ctx, tx)
 		if err != nil {
