@@ -405,6 +405,20 @@ func (w *ListWriter) saysTheSame() bool {
 	return !w.content.uneven && w.content.Digest() == w.base.Digest
 }
 
+// stillCurrent reports a base that another version has taken the place of: that
+// this one says the same as it did is nothing then.
+func (w *ListWriter) stillCurrent(ctx context.Context) error {
+	var current bool
+	err := w.l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM lists WHERE id = $1 AND state = 'ready' AND name = $2)`, w.base.ID, w.base.Name).Scan(&current)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading list %d: %w", w.base.ID, err)
+	case !current:
+		return w.superseded()
+	}
+	return nil
+}
+
 // reckonAnew reckons the digest from what is stored: when the file had columns
 // that the list did not have, what went before them was added without.
 func (w *ListWriter) reckonAnew(ctx context.Context) error {

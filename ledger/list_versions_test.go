@@ -283,6 +283,25 @@ func TestOfTwoChangesAtOnceOneIsMadeAndNothingIsLost(t *testing.T) {
 	})
 }
 
+func TestAChangeThatSaysTheSameAsAVersionThatIsGoneFails(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		all := people(nil, numbers(0, 5))
+		base := w.made("people", all)
+		lw, err := w.l.NewVersion(w.ctx, base, Replaced, "same.csv", "contact")
+		w.ok(err)
+		w.ok(lw.Contacts(w.ctx, all))
+		other, err := w.l.NewVersion(w.ctx, base, Replaced, "other.csv", "contact")
+		w.ok(err)
+		li := w.finished(other, people(nil, []int{7}))
+		_, err = lw.Finish(w.ctx, ListCounts{})
+		w.code(err, campaign.CodeConflict)
+		w.ok(lw.Abort(w.ctx))
+		now, err := w.l.FindList(w.ctx, "people")
+		w.ok(err)
+		w.equal([]any{now.ID, w.contacts()}, []any{li.ID, 1})
+	})
+}
+
 func TestAListThatGoesWhileItIsReadIsNoHalfList(t *testing.T) {
 	both(t, func(t *testing.T, w *world) {
 		w.made("people", people(nil, numbers(0, 3*stretch)))

@@ -218,6 +218,9 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 	contacts := w.written
 	if w.base != nil {
 		if w.saysTheSame() {
+			if err := w.stillCurrent(ctx); err != nil {
+				return nil, err
+			}
 			return w.base, w.Abort(ctx)
 		}
 		if err := w.copyBase(ctx); err != nil {
