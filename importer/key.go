@@ -8,6 +8,10 @@ import (
 	"github.com/postrider/postrider/campaign"
 )
 
+// FieldName is the name that templates use for a column with such a header: that
+// of "Customer No." is customer_no.
+func FieldName(header string) string { return safeName(header, 0) }
+
 // findKey makes sure that the file of an update has the column by which its rows
 // are told apart.
 func (im *run) findKey(line int) error {
