@@ -65,6 +65,14 @@ func (rc *rowChecker) leaveBare(k *campaign.Contact, row []string, fullName stri
 	}
 }
 
+// HalfAddress is the reject of the row of an update, on that line of the file,
+// whose address is another than that of its contact, and not whole: made is the
+// contact with it.
+func HalfAddress(line int, made *campaign.Contact) Reject {
+	return Reject{Line: line, Code: CodeHalfAddress, Reason: fmt.Sprintf(
+		"the row has another street than the contact, and not the whole address (%s missing), so the contact stays as it is: fill in what is missing", strings.Join(made.Address.Missing(), ", "))}
+}
+
 // NoDestination is the reject of a row of an update that is of no contact in the
 // list, and cannot be one of its own.
 func NoDestination(k *campaign.Contact) Reject {

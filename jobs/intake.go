@@ -163,8 +163,12 @@ func (in *intake) update(ctx context.Context, sum *importer.Summary, n *ledger.L
 			line, there := in.seen.Find(in.seen.Digest(key))
 			return int(line), there
 		},
-		Merge: func(old, row *campaign.Contact, columns *campaign.Columns) campaign.Contact {
-			return campaign.UpdateContact(old, row, columns, country)
+		Merge: func(old, row *campaign.Contact, columns *campaign.Columns) (campaign.Contact, bool, error) {
+			c := campaign.UpdateContact(old, row, columns, country)
+			if campaign.MovedHalf(old, row, &c) {
+				return c, false, reject(importer.HalfAddress(row.Line, &c))
+			}
+			return c, true, nil
 		},
 		New: func(row *campaign.Contact) (campaign.Contact, bool, error) {
 			c := campaign.NewContact(row, country)

@@ -141,8 +141,9 @@ func (w *ListWriter) walk(ctx context.Context, fn func(*campaign.Contact) error)
 type Update struct {
 	// Find is the line of the row that speaks of a contact of the base.
 	Find func(*campaign.Contact) (line int, there bool)
-	// Merge is the contact as that row has it, under the list's columns.
-	Merge func(old, row *campaign.Contact, columns *campaign.Columns) campaign.Contact
+	// Merge is the contact as that row has it, under the list's columns; ok is
+	// false when the row cannot be merged, and the contact stays as it is.
+	Merge func(old, row *campaign.Contact, columns *campaign.Columns) (c campaign.Contact, ok bool, err error)
 	// New is the contact that a row of nobody in the base makes; ok is false when
 	// it makes none, and the row is left out.
 	New func(row *campaign.Contact) (c campaign.Contact, ok bool, err error)
@@ -222,8 +223,13 @@ func (w *ListWriter) mergePart(ctx context.Context, part []campaign.Contact, u U
 			if row == nil {
 				return goneImport(ErrLostLease)
 			}
-			merged := u.Merge(&part[i], row, w.content.columns)
-			if after := w.content.pack(&merged); after.phone == cells.phone && after.data == cells.data {
+			merged, ok, err := u.Merge(&part[i], row, w.content.columns)
+			if err != nil {
+				return err
+			}
+			if after := w.content.pack(&merged); !ok {
+				n.Refused++
+			} else if after.phone == cells.phone && after.data == cells.data {
 				n.Unchanged++
 			} else {
 				n.Updated++

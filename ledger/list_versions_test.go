@@ -173,8 +173,9 @@ func TestAnUpdateKeepsTheOrderAndAddsTheRest(t *testing.T) {
 			}
 			got, err := lw.Update(w.ctx, Update{
 				Find: func(c *campaign.Contact) (int, bool) { line, ok := lines[c.Reference]; return line, ok },
-				Merge: func(old, row *campaign.Contact, columns *campaign.Columns) campaign.Contact {
-					return campaign.UpdateContact(old, row, columns, "")
+				Merge: func(old, row *campaign.Contact, columns *campaign.Columns) (campaign.Contact, bool, error) {
+					c := campaign.UpdateContact(old, row, columns, "")
+					return c, true, nil
 				},
 				New: func(row *campaign.Contact) (campaign.Contact, bool, error) {
 					c := *row
@@ -220,8 +221,10 @@ func TestAnAmbiguousKeyIsCounted(t *testing.T) {
 		w.ok(err)
 		w.ok(lw.Contacts(w.ctx, []campaign.Contact{{Line: 2, FirstName: "New"}}))
 		got, err := lw.Update(w.ctx, Update{
-			Find:  func(*campaign.Contact) (int, bool) { return 2, true },
-			Merge: func(old, _ *campaign.Contact, _ *campaign.Columns) campaign.Contact { return *old },
+			Find: func(*campaign.Contact) (int, bool) { return 2, true },
+			Merge: func(old, _ *campaign.Contact, _ *campaign.Columns) (campaign.Contact, bool, error) {
+				return *old, true, nil
+			},
 		})
 		w.ok(err)
 		w.equal(got.Ambiguous, 4)

@@ -274,3 +274,40 @@ func TestADedupeIsRefusedWhen(t *testing.T) {
 	s.run("list", "dedupe", "vips", "--yes", "--dry-run").exits(exitUsage)
 	s.run("list", "dedupe", "nobody", "--yes").exits(exitFailed).warns("there is no list")
 }
+
+func TestAnUpdateNeverMixesTwoAddresses(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", "reference,first_name,address1,address2,city,state,postcode,country\n"+
+		"a,Ann,12 High St,Unit 7,Perth,WA,6000,AU\nb,Ben,13 High St,Unit 8,Perth,WA,6000,AU\n")
+	s.file("changes.csv", "reference,address1,address2,city,state,postcode,country\na,5 New St,,Berlin,,10115,DE\nb,6 New St,,,,,\n")
+	s.run("list", "import", "vips", "people.csv").exits(exitDone)
+	s.run("list", "import", "vips", "changes.csv", "--update", "reference", "--json").exits(exitDone).
+		holds(map[string]any{"rows": 2, "imported": 1, "rejected": 1, "updated": 1, "contacts": 2})
+	all := s.contacts("vips")
+	if a := all[0].Address; a != (campaign.Address{Name: "Ann", Line1: "5 New St", City: "Berlin", PostalCode: "10115", Country: "DE"}) {
+		t.Errorf("who moved is at %+v", a)
+	}
+	if a := all[1].Address; a.Line1 != "13 High St" || a.City != "Perth" {
+		t.Errorf("who gave half an address is at %+v", a)
+	}
+	if b, err := os.ReadFile(filepath.Join(s.dir, "changes.rejects.csv")); err != nil || !strings.Contains(string(b), "half_address") || !strings.Contains(string(b), "address_city, address_postal_code missing") {
+		t.Errorf("the report of dropped rows is %q, %v", b, err)
+	}
+}
+
+// The KEY in the first line shows that it names the columns.
+func TestAnUpdateBySomeColumnNeedsNoWordAboutTheHeader(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"plan", "Plan"} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.file("people.csv", "phone,plan\n+61411111111,gold\n+61411111112,silver\n")
+			s.file("changes.csv", "Plan,points\nsilver,12\n")
+			s.run("list", "import", "vips", "people.csv").exits(exitDone)
+			s.run("list", "import", "vips", "changes.csv", "--update", key, "--json").exits(exitDone).
+				holds(map[string]any{"updated": 1, "added": 0, "contacts": 2})
+		})
+	}
+}
