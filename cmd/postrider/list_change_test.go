@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend/sandbox"
@@ -308,6 +310,55 @@ func TestAnUpdateBySomeColumnNeedsNoWordAboutTheHeader(t *testing.T) {
 			s.run("list", "import", "vips", "people.csv").exits(exitDone)
 			s.run("list", "import", "vips", "changes.csv", "--update", key, "--json").exits(exitDone).
 				holds(map[string]any{"updated": 1, "added": 0, "contacts": 2})
+		})
+	}
+}
+
+// An import that was killed holds its name for a minute, and says so; then every
+// command that changes a list removes what it had stored.
+func TestWhatAKilledImportLeftGoesAMinuteLater(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		code int
+	}{
+		"import":         {[]string{"list", "import", "vips", "people.csv"}, exitDone},
+		"another import": {[]string{"list", "import", "guests", "people.csv"}, exitDone},
+		"rm":             {[]string{"list", "rm", "other", "--yes"}, exitDone},
+		"dedupe":         {[]string{"list", "dedupe", "other", "--by", "phone", "--yes"}, exitDone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.file("people.csv", firstFile)
+			s.run("list", "import", "other", "people.csv").exits(exitDone)
+			killed := func(ago time.Duration) (id int64) {
+				l, err := ledger.Open(t.Context(), filepath.Join(s.dir, "data", "postrider.db"), ledger.Options{Clock: func() time.Time { return time.Now().Add(-ago) }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w, err := l.CreateList(t.Context(), "vips", "people.csv", "contact")
+				if err == nil {
+					id, err = w.ID(), w.Contacts(t.Context(), []campaign.Contact{{Line: 2, Phone: "+61411111111"}})
+				}
+				if err := errors.Join(err, l.Close()); err != nil {
+					t.Fatal(err)
+				}
+				return id
+			}
+			id := killed(2 * time.Minute)
+			s.run(c.args...).exits(c.code)
+			s.ledger(func(ctx context.Context, l *ledger.Ledger) {
+				if li, err := l.List(ctx, id); err == nil {
+					t.Errorf("list %d is still %s", li.ID, li.State)
+				}
+			})
+			if name != "another import" {
+				return
+			}
+			killed(0)
+			s.run("list", "import", "vips", "people.csv").exits(exitFailed).warns("passes by itself")
+			s.run("list", "show", "vips").exits(exitFailed).warns("taken for dead after a minute")
 		})
 	}
 }
