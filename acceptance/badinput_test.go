@@ -74,7 +74,7 @@ func TestAcceptBadAudience(t *testing.T) {
 		"empty":            {[]byte{}, 1, []string{"people.csv", "empty"}},
 		"header alone":     {[]byte(head), 1, []string{"people.csv"}},
 		"binary":           {append([]byte("\x7fELF\x02\x01\x01\x00"), bytes.Repeat([]byte{0, 1, 2, 255, '\n'}, 500)...), 1, []string{"people.csv"}},
-		"spreadsheet":      {append([]byte("PK\x03\x04\x14\x00\x06\x00"), bytes.Repeat([]byte{0, 1, 2, 255}, 500)...), 1, []string{"people.csv", "CSV"}},
+		"spreadsheet":      {append([]byte("PK\x03\x04\x14\x00\x06\x00"), bytes.Repeat([]byte{0, 1, 2, 255}, 500)...), 1, []string{"people.csv", "workbook", "damaged"}},
 		"no usable column": {[]byte("colour,size\nred,5\n"), 1, []string{"people.csv", "phone"}},
 		"row too long":     {[]byte(head + good + `+61412345679,"` + strings.Repeat("x", 3<<20) + "\"\n"), 1, []string{"people.csv", "1048576 bytes"}},
 		"row too wide":     {[]byte(strings.Repeat("c,", 20_000) + "phone\n" + strings.Repeat("1,", 20_000) + "+61412345678\n"), 1, []string{"people.csv"}},

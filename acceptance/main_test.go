@@ -5,6 +5,7 @@
 package acceptance
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,7 +20,17 @@ import (
 // hand a value to a test.
 var built string
 
-func TestMain(m *testing.M) { os.Exit(withProgram(m.Run)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait for other processes more than they compute: twice as many
+	// run at a time as Go would let, unless -parallel says otherwise.
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		if err := p.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(withProgram(m.Run))
+}
 
 // withProgram builds the program as a release is built, runs the tests and
 // removes it.
