@@ -22,10 +22,18 @@ func AppendFieldKey(b []byte, c *Contact, field string) (key []byte, ok bool) {
 // has the columns given, which must hold those of both; country stands for none
 // where a new address has none.
 //
+// An address is one piece: when the row has another first line, nothing stays of
+// the address that was there but its name and, if the row names none, its
+// country. What the row leaves out is missing then (see MovedHalf).
+//
 // What was made of other cells follows them: the name on a contact's letters
 // when it is that of the contact, and the country of its number.
 func UpdateContact(old, row *Contact, columns *Columns, country string) Contact {
 	c := *old
+	moved := hasMoved(old, row)
+	if moved {
+		c.Address = Address{Name: old.Address.Name, Country: old.Address.Country}
+	}
 	ownName := old.Address.Name == "" || old.Address.Name == old.wholeName()
 	for _, f := range [...]struct {
 		to   *string
@@ -53,8 +61,22 @@ func UpdateContact(old, row *Contact, columns *Columns, country string) Contact 
 		c.Country = c.Address.Country
 	}
 	c.settleCountry(country)
+	if moved {
+		c.Address.Tidy() // its postal code as the country writes it
+	}
 	c.Fields = c.Fields.with(row.Fields, columns)
 	return c
+}
+
+// hasMoved reports whether a row of an update has another address than the contact.
+func hasMoved(old, row *Contact) bool {
+	return old.Address.Line1 != "" && row.Address.Line1 != "" && !strings.EqualFold(old.Address.Line1, row.Address.Line1)
+}
+
+// MovedHalf reports whether a row of an update would leave a contact that has
+// an address with half of another: made is what UpdateContact made of it.
+func MovedHalf(old, row, made *Contact) bool {
+	return hasMoved(old, row) && old.Address.Complete() && !made.Address.Complete()
 }
 
 // NewContact is a row of a file read for an update that is a contact of its own:

@@ -532,6 +532,31 @@ func TestLargeTextsOfAWorkbookAreReadBackFromTheTemporaryFile(t *testing.T) {
 	}
 }
 
+// Empty texts cost a packed file nothing, and memory 4 bytes each.
+func TestAWorkbookOfTooManyTextsIsRefused(t *testing.T) {
+	t.Parallel()
+	const most = 3 * endsPiece
+	for _, n := range []int{most, most + 1} {
+		b := zipOf(t, member{"xl/sharedStrings.xml", []byte("<sst>" + strings.Repeat("<si/>", n-1) + "<si><t>last</t></si></sst>")})
+		a := &archive{what: "xlsx", most: 1 << 30, size: 1 << 30}
+		var err error
+		if a.zip, err = zip.NewReader(bytes.NewReader(b), int64(len(b))); err != nil {
+			t.Fatal(err)
+		}
+		wb := &workbook{archive: a, strings: "xl/sharedStrings.xml", tempDir: t.TempDir(), keep: 100, most: most}
+		text, err := wb.text([]byte(fmt.Sprint(n - 1)))
+		switch {
+		case n > most && (err == nil || !strings.Contains(err.Error(), "save it as CSV")):
+			t.Errorf("%d texts: %q, %v", n, text, err)
+		case n <= most && (err != nil || string(text) != "last"):
+			t.Errorf("%d texts: %q, %v", n, text, err)
+		}
+		if err := wb.close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestNumbersLookAsTheirCellsShowThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ code, raw, want string }{

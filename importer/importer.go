@@ -119,6 +119,7 @@ const (
 	CodeUnprintable    = campaign.FaultUnprintable
 	CodeExtension      = "extension" // a switchboard, by all appearances
 	CodeNoKey          = "no_key"
+	CodeHalfAddress    = "half_address" // of an update
 )
 
 // Reject is a row that was dropped.

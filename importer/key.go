@@ -8,6 +8,10 @@ import (
 	"github.com/postrider/postrider/campaign"
 )
 
+// FieldName is the name that templates use for a column with such a header: that
+// of "Customer No." is customer_no.
+func FieldName(header string) string { return safeName(header, 0) }
+
 // findKey makes sure that the file of an update has the column by which its rows
 // are told apart.
 func (im *run) findKey(line int) error {
@@ -59,6 +63,14 @@ func (rc *rowChecker) leaveBare(k *campaign.Contact, row []string, fullName stri
 	if k.Address.Name = cell(row, m.at[roleAddressName]); k.Address.Name == "" && k.Address.Line1 != "" {
 		k.Address.Name = fullName
 	}
+}
+
+// HalfAddress is the reject of the row of an update, on that line of the file,
+// whose address is another than that of its contact, and not whole: made is the
+// contact with it.
+func HalfAddress(line int, made *campaign.Contact) Reject {
+	return Reject{Line: line, Code: CodeHalfAddress, Reason: fmt.Sprintf(
+		"the row has another street than the contact, and not the whole address (%s missing), so the contact stays as it is: fill in what is missing", strings.Join(made.Address.Missing(), ", "))}
 }
 
 // NoDestination is the reject of a row of an update that is of no contact in the

@@ -140,7 +140,7 @@ func (im *run) understand() error {
 		}
 		n := filled(row.cells)
 		if err == nil && (i == 0 || n > most || m.known == n) {
-			if m.known == 0 && im.o.Header == HeaderAuto {
+			if m.known == 0 && im.o.Header == HeaderAuto && (im.o.Key == "" || m.columns.Index(im.o.Key) < 0) {
 				// All that speaks for a header is --map with numbers of columns.
 				return &FileError{Name: im.o.Name, Line: row.line, Problem: "nothing tells whether this line names the columns: say --header yes, or --header no when it is a contact"}
 			}

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -34,6 +35,7 @@ type workbook struct {
 
 	tempDir string
 	keep    int            // bytes of shared strings in memory
+	most    int            // of them; mostTexts when 0
 	shared  *sharedStrings // once a cell refers to them
 	formats *numberFormats
 }
@@ -282,17 +284,35 @@ func (wb *workbook) readFormats() (*numberFormats, error) {
 // sharedStrings are the texts of a workbook, to which cells refer by number.
 // So many bytes of them are kept in memory, the rest in a temporary file.
 type sharedStrings struct {
-	ends []uint32 // where each ends, in the bytes of all one after the other
-	head []byte   // the first of these bytes
-	rest *os.File // the others; nil: there are none
-	gone bool     // the file has no name any more
-	room []byte
+	ends  [][]uint32 // where each ends, in the bytes of all one after the other: in pieces of endsPiece
+	count int
+	head  []byte   // the first of these bytes
+	rest  *os.File // the others; nil: there are none
+	gone  bool     // the file has no name any more
+	room  []byte
 }
+
+// add adds a string by where it ends.
+func (s *sharedStrings) add(end uint32) {
+	if s.count%endsPiece == 0 {
+		s.ends = append(s.ends, make([]uint32, 0, endsPiece))
+	}
+	last := &s.ends[len(s.ends)-1]
+	*last = append(*last, end)
+	s.count++
+}
+
+func (s *sharedStrings) end(i int) uint32 { return s.ends[i/endsPiece][i%endsPiece] }
 
 // Limits of shared strings.
 const (
 	stringsInMemory = 32 << 20
 	mostStrings     = 1<<32 - 1 // bytes
+	// Where each ends is kept in memory, 4 bytes a string, and an empty string
+	// costs nothing in a packed file: 128 MiB at most. A full sheet has a million
+	// rows, so 32 columns of it may hold texts that stand nowhere else.
+	mostTexts = 32 << 20
+	endsPiece = 1 << 14
 )
 
 // text returns a shared string. It is valid until the next call.
@@ -314,12 +334,12 @@ func (wb *workbook) text(number []byte) ([]byte, error) {
 }
 
 func (s *sharedStrings) get(i int) ([]byte, error) {
-	if i >= len(s.ends) {
+	if i >= s.count {
 		return nil, errDamaged
 	}
-	from, to := uint32(0), s.ends[i]
+	from, to := uint32(0), s.end(i)
 	if i > 0 {
-		from = s.ends[i-1]
+		from = s.end(i - 1)
 	}
 	if int(to) <= len(s.head) {
 		return s.head[from:to], nil
@@ -383,7 +403,10 @@ func (wb *workbook) readStrings(s *sharedStrings) (err error) {
 					return err
 				}
 			}
-			s.ends = append(s.ends, uint32(total))
+			if s.count >= cmp.Or(wb.most, mostTexts) {
+				return problemf("the workbook has more than %d different texts, and so many are not read: save it as CSV UTF-8", s.count)
+			}
+			s.add(uint32(total))
 			text = text[:0]
 		case token == tokenStart && x.is("t"):
 			inText = !phonetic

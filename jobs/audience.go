@@ -29,7 +29,8 @@ type ImportRequest struct {
 	// Mode is what becomes of a list that has the name already; empty: it must
 	// hold the same contacts. A list that is not there is made, whatever it is.
 	Mode ledger.Mode
-	// Key is the field by which ledger.Updated finds the contact that a row is of.
+	// Key is the field by which ledger.Updated finds the contact that a row is of,
+	// by its name or the header of its column.
 	Key string
 }
 
@@ -51,6 +52,9 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	}
 	if c, ok := file.(io.Closer); ok && r.File != Stdin {
 		defer c.Close()
+	}
+	if r.Key != "" {
+		r.Key = importer.FieldName(r.Key)
 	}
 	base := filepath.Base(FileName(r.File))
 	options, err := p.importOptions(ctx, r)

@@ -151,7 +151,7 @@ func (d *Duplicates) Remove(ctx context.Context, fn func(Duplicate) error) (*led
 		return nil, err
 	}
 	if err := w.Tidy(ctx); err != nil {
-		d.p.Log.Warn("the version of the list before this one is out of sight, and is removed at the next start", "error", err)
+		d.p.Log.Warn("the version of the list before this one is out of sight, and is removed by the next change of a list, or by serve", "error", err)
 	}
 	return list, nil
 }

@@ -133,7 +133,7 @@ func (in *intake) finish(ctx context.Context, sum *importer.Summary, reject func
 		return done, nil
 	}
 	if err := in.w.Tidy(ctx); err != nil {
-		in.p.Log.Warn("the version of the list before this one is out of sight, and is removed at the next start", "error", err)
+		in.p.Log.Warn("the version of the list before this one is out of sight, and is removed by the next change of a list, or by serve", "error", err)
 	}
 	return done, nil
 }
@@ -163,8 +163,12 @@ func (in *intake) update(ctx context.Context, sum *importer.Summary, n *ledger.L
 			line, there := in.seen.Find(in.seen.Digest(key))
 			return int(line), there
 		},
-		Merge: func(old, row *campaign.Contact, columns *campaign.Columns) campaign.Contact {
-			return campaign.UpdateContact(old, row, columns, country)
+		Merge: func(old, row *campaign.Contact, columns *campaign.Columns) (campaign.Contact, bool, error) {
+			c := campaign.UpdateContact(old, row, columns, country)
+			if campaign.MovedHalf(old, row, &c) {
+				return c, false, reject(importer.HalfAddress(row.Line, &c))
+			}
+			return c, true, nil
 		},
 		New: func(row *campaign.Contact) (campaign.Contact, bool, error) {
 			c := campaign.NewContact(row, country)
@@ -201,6 +205,6 @@ func (in *intake) discard(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if err := in.w.Abort(ctx); err != nil {
-		in.p.Log.Warn("what was read of the file is out of sight, and is removed at the next start", "error", err)
+		in.p.Log.Warn("what was read of the file is out of sight, and is removed by the next change of a list, or by serve", "error", err)
 	}
 }

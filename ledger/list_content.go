@@ -18,6 +18,10 @@ type ListContent struct {
 	columns *campaign.Columns // of the list
 	hash    hash.Hash
 	buf     []byte
+	added   int    // contacts
+	cells   int    // that each has in the digest
+	uneven  bool   // some were added with fewer cells than others
+	digest  string // once the list has ended
 
 	from   *campaign.Columns // of the contacts that came last
 	place  []int             // and where they stand among the list's; nil: at the same places
@@ -38,14 +42,19 @@ func (lc *ListContent) Contacts(_ context.Context, chunk []campaign.Contact) err
 
 // Digest ends the list: nothing is added after it. Two lists have the same when they
 // have the same contacts in the same order, lines of files aside, and the same
-// columns.
+// columns. It must stay what it is for as long as there are ledgers: by it the
+// same file is known again, and the same campaign.
 func (lc *ListContent) Digest() string {
+	if lc.digest != "" {
+		return lc.digest
+	}
 	columns, err := json.Marshal(append([]string{}, lc.columns.Names()...))
 	if err != nil { // strings always marshal
 		panic(err)
 	}
 	lc.hash.Write(columns)
-	return hex.EncodeToString(lc.hash.Sum(nil))
+	lc.digest = hex.EncodeToString(lc.hash.Sum(nil))
+	return lc.digest
 }
 
 // pack is what is stored of a contact. Columns that the list does not have yet
@@ -89,13 +98,40 @@ func (lc *ListContent) meet(from *campaign.Columns) {
 	}
 }
 
-// add adds a stored contact to the digest.
+// add adds a stored contact to the digest, with all the cells that its list has
+// columns for: those at its end that are empty are not stored (see packContact).
 func (lc *ListContent) add(phone, data string) {
-	lc.buf = lc.buf[:0]
-	for _, s := range [...]string{phone, data} {
-		lc.buf = strconv.AppendInt(lc.buf, int64(len(s)), 10)
-		lc.buf = append(lc.buf, ':')
-		lc.buf = append(lc.buf, s...)
+	cells := contactParts + len(lc.columns.Names())
+	if lc.added > 0 && cells != lc.cells {
+		lc.uneven = true // the contacts before lack the columns that came since
 	}
+	lc.added, lc.cells = lc.added+1, cells
+	missing, escaped := missingCells(data, cells)
+	last := ""
+	size := len(data) + missing*len(separator)
+	if escaped {
+		data, last, size = data[:len(data)-1], "]", len(data)+missing*len(`,""`)
+	}
+	lc.buf = lc.buf[:0]
+	lc.buf = strconv.AppendInt(lc.buf, int64(len(phone)), 10)
+	lc.buf = append(lc.buf, ':')
+	lc.buf = append(lc.buf, phone...)
+	lc.buf = strconv.AppendInt(lc.buf, int64(size), 10)
+	lc.buf = append(lc.buf, ':')
+	lc.buf = append(lc.buf, data...)
+	for range missing {
+		if escaped {
+			lc.buf = append(lc.buf, `,""`...)
+		} else {
+			lc.buf = append(lc.buf, separator...)
+		}
+	}
+	lc.buf = append(lc.buf, last...)
 	lc.hash.Write(lc.buf)
+}
+
+// restart begins the digest anew, under the columns that are known by now.
+func (lc *ListContent) restart() {
+	lc.hash.Reset()
+	lc.added, lc.uneven, lc.digest = 0, false, ""
 }

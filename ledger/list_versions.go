@@ -141,8 +141,9 @@ func (w *ListWriter) walk(ctx context.Context, fn func(*campaign.Contact) error)
 type Update struct {
 	// Find is the line of the row that speaks of a contact of the base.
 	Find func(*campaign.Contact) (line int, there bool)
-	// Merge is the contact as that row has it, under the list's columns.
-	Merge func(old, row *campaign.Contact, columns *campaign.Columns) campaign.Contact
+	// Merge is the contact as that row has it, under the list's columns; ok is
+	// false when the row cannot be merged, and the contact stays as it is.
+	Merge func(old, row *campaign.Contact, columns *campaign.Columns) (c campaign.Contact, ok bool, err error)
 	// New is the contact that a row of nobody in the base makes; ok is false when
 	// it makes none, and the row is left out.
 	New func(row *campaign.Contact) (c campaign.Contact, ok bool, err error)
@@ -222,8 +223,13 @@ func (w *ListWriter) mergePart(ctx context.Context, part []campaign.Contact, u U
 			if row == nil {
 				return goneImport(ErrLostLease)
 			}
-			merged := u.Merge(&part[i], row, w.content.columns)
-			if after := w.content.pack(&merged); after.phone == cells.phone && after.data == cells.data {
+			merged, ok, err := u.Merge(&part[i], row, w.content.columns)
+			if err != nil {
+				return err
+			}
+			if after := w.content.pack(&merged); !ok {
+				n.Refused++
+			} else if after.phone == cells.phone && after.data == cells.data {
 				n.Unchanged++
 			} else {
 				n.Updated++
@@ -395,14 +401,61 @@ func (w *ListWriter) idOf(ordinal int) int64 {
 func (w *ListWriter) contacts() int { return w.read - w.left + w.written - w.removed }
 
 // saysTheSame reports that the version is the one before it.
-func (w *ListWriter) saysTheSame(digest string) bool {
+func (w *ListWriter) saysTheSame() bool {
 	switch w.mode {
 	case Appended, Updated:
 		return w.written == w.removed && w.replaced == 0
 	case Deduped:
 		return w.left == 0
 	}
-	return digest == w.base.Digest
+	return !w.content.uneven && w.content.Digest() == w.base.Digest
+}
+
+// stillCurrent reports a base that another version has taken the place of: that
+// this one says the same as it did is nothing then.
+func (w *ListWriter) stillCurrent(ctx context.Context) error {
+	var current bool
+	err := w.l.store.read().QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM lists WHERE id = $1 AND state = 'ready' AND name = $2)`, w.base.ID, w.base.Name).Scan(&current)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading list %d: %w", w.base.ID, err)
+	case !current:
+		return w.superseded()
+	}
+	return nil
+}
+
+// reckonAnew reckons the digest from what is stored: when the file had columns
+// that the list did not have, what went before them was added without.
+func (w *ListWriter) reckonAnew(ctx context.Context) error {
+	w.content.restart()
+	var from, to int64
+	if err := w.l.store.read().QueryRowContext(ctx, `SELECT first_id, last_id FROM lists WHERE id = $1`, w.id).Scan(&from, &to); err != nil {
+		return fmt.Errorf("reading the list: %w", err)
+	}
+	for i := 1; ; i++ {
+		n, last, err := w.l.someContacts(ctx, w.id, from, to, w.content.columns, func(c *campaign.Contact) error {
+			cells := w.content.pack(c)
+			w.content.add(cells.phone, cells.data)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		if i%50 == 0 { // stretches: far less than the lease takes
+			if err := w.l.store.write(ctx, func(tx *tx) error { return w.renew(ctx, tx) }); err != nil {
+				return err
+			}
+		}
+		from = last + 1
+	}
+	if n := w.content.added; n != w.contacts() {
+		return goneImport(ErrLostLease)
+	}
+	return nil
 }
 
 // copyPiece is how many contacts are copied at a time, so that nobody waits long

@@ -173,8 +173,9 @@ func TestAnUpdateKeepsTheOrderAndAddsTheRest(t *testing.T) {
 			}
 			got, err := lw.Update(w.ctx, Update{
 				Find: func(c *campaign.Contact) (int, bool) { line, ok := lines[c.Reference]; return line, ok },
-				Merge: func(old, row *campaign.Contact, columns *campaign.Columns) campaign.Contact {
-					return campaign.UpdateContact(old, row, columns, "")
+				Merge: func(old, row *campaign.Contact, columns *campaign.Columns) (campaign.Contact, bool, error) {
+					c := campaign.UpdateContact(old, row, columns, "")
+					return c, true, nil
 				},
 				New: func(row *campaign.Contact) (campaign.Contact, bool, error) {
 					c := *row
@@ -220,8 +221,10 @@ func TestAnAmbiguousKeyIsCounted(t *testing.T) {
 		w.ok(err)
 		w.ok(lw.Contacts(w.ctx, []campaign.Contact{{Line: 2, FirstName: "New"}}))
 		got, err := lw.Update(w.ctx, Update{
-			Find:  func(*campaign.Contact) (int, bool) { return 2, true },
-			Merge: func(old, _ *campaign.Contact, _ *campaign.Columns) campaign.Contact { return *old },
+			Find: func(*campaign.Contact) (int, bool) { return 2, true },
+			Merge: func(old, _ *campaign.Contact, _ *campaign.Columns) (campaign.Contact, bool, error) {
+				return *old, true, nil
+			},
 		})
 		w.ok(err)
 		w.equal(got.Ambiguous, 4)
@@ -280,6 +283,25 @@ func TestOfTwoChangesAtOnceOneIsMadeAndNothingIsLost(t *testing.T) {
 		w.ok(err)
 		w.equal([]any{li.Version, li.Contacts, len(w.texts(li.ID))}, []any{2, 11, 11})
 		w.equal(w.contacts(), 11)
+	})
+}
+
+func TestAChangeThatSaysTheSameAsAVersionThatIsGoneFails(t *testing.T) {
+	both(t, func(t *testing.T, w *world) {
+		all := people(nil, numbers(0, 5))
+		base := w.made("people", all)
+		lw, err := w.l.NewVersion(w.ctx, base, Replaced, "same.csv", "contact")
+		w.ok(err)
+		w.ok(lw.Contacts(w.ctx, all))
+		other, err := w.l.NewVersion(w.ctx, base, Replaced, "other.csv", "contact")
+		w.ok(err)
+		li := w.finished(other, people(nil, []int{7}))
+		_, err = lw.Finish(w.ctx, ListCounts{})
+		w.code(err, campaign.CodeConflict)
+		w.ok(lw.Abort(w.ctx))
+		now, err := w.l.FindList(w.ctx, "people")
+		w.ok(err)
+		w.equal([]any{now.ID, w.contacts()}, []any{li.ID, 1})
 	})
 }
 

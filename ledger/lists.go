@@ -76,7 +76,7 @@ func (l *Ledger) CreateList(ctx context.Context, name, source, identity string) 
 					return fmt.Errorf("taking over the name of an interrupted import: %w", err)
 				}
 			case err == nil && state == "importing":
-				return campaign.Errorf(campaign.CodeExists, "list %q is being imported by another process (or its import was interrupted less than a minute ago): try again in a minute", name)
+				return campaign.Errorf(campaign.CodeExists, "list %q is being imported by another process, or its import was killed less than a minute ago, which passes by itself: try again in a minute", name)
 			case err == nil:
 				return campaign.Errorf(campaign.CodeExists, "a list named %q exists already: see `postrider list show %s`, remove it with `postrider list rm %s`, or choose another name", name, name, name)
 			case !errors.Is(err, sql.ErrNoRows):
@@ -215,9 +215,12 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the list's columns: %w", err)
 	}
-	digest, contacts := w.content.Digest(), w.written
+	contacts := w.written
 	if w.base != nil {
-		if w.saysTheSame(digest) {
+		if w.saysTheSame() {
+			if err := w.stillCurrent(ctx); err != nil {
+				return nil, err
+			}
 			return w.base, w.Abort(ctx)
 		}
 		if err := w.copyBase(ctx); err != nil {
@@ -225,6 +228,12 @@ func (w *ListWriter) Finish(ctx context.Context, n ListCounts) (*List, error) {
 		}
 		contacts = w.contacts()
 	}
+	if w.content.uneven {
+		if err := w.reckonAnew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	digest := w.content.Digest()
 	err = w.l.write(ctx, crashpoint.ImportFinish, func(tx *tx) error {
 		name, version, err := w.takeName(ctx, tx)
 		if err != nil {
@@ -348,7 +357,7 @@ func (l *Ledger) FindList(ctx context.Context, ref string) (*List, error) {
 	switch li.State {
 	case "ready":
 	case "importing":
-		return nil, campaign.Errorf(campaign.CodeConflict, "list %q is still being imported: try again when that has ended", ref)
+		return nil, campaign.Errorf(campaign.CodeConflict, "list %q is still being imported: try again when that has ended; an import that was killed is taken for dead after a minute, and the next one of that name takes its place", ref)
 	default:
 		return nil, campaign.Errorf(campaign.CodeNotFound, "list %q was removed, or is an earlier version of one: `postrider list ls` shows those that are there", ref)
 	}

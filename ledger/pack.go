@@ -39,6 +39,22 @@ func packValues(values []string) string {
 	return string(b)
 }
 
+// missingCells is how many of n values a packed row lacks at its end, and
+// whether it is packed as JSON. The empty cell lacks none.
+func missingCells(s string, n int) (missing int, escaped bool) {
+	if s == "" {
+		return 0, false
+	}
+	if strings.HasPrefix(s, separator) {
+		return max(0, n-strings.Count(s, separator)), false
+	}
+	var all []string
+	if json.Unmarshal([]byte(s), &all) != nil {
+		return 0, true
+	}
+	return max(0, n-len(all)), true
+}
+
 // unpackValues is the way back; the result has n values.
 func unpackValues(s string, n int) []string {
 	values := make([]string, n)

@@ -148,6 +148,20 @@ func (m *Main) listImportCommand() *cobra.Command {
 	return cmd
 }
 
+// openLists opens the ledger for a command that changes lists. What an import
+// whose process died has left goes first, whole: it would hold a name, and the
+// disk.
+func (m *Main) openLists(ctx context.Context) (*ledger.Ledger, error) {
+	l, err := m.openLedger(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
 func (m *Main) listImport(ctx context.Context, columns *jobs.ColumnFlags, request jobs.ImportRequest) error {
 	if err := checkListName(request.Name); err != nil {
 		return err
@@ -160,15 +174,11 @@ func (m *Main) listImport(ctx context.Context, columns *jobs.ColumnFlags, reques
 		return &usageError{err}
 	}
 	request.Country, request.ShowValues = m.cfg.Country, columns.ShowValues
-	l, err := m.openLedger(ctx)
+	l, err := m.openLists(ctx)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	// The half import of a process that died holds its name otherwise.
-	if _, _, err := l.DiscardHalfPlans(ctx); err != nil {
-		return err
-	}
 	mode := request.Mode
 	r, err := m.preparer(l, nil).Import(ctx, request)
 	if err != nil {
@@ -458,7 +468,7 @@ func (m *Main) listRm(ctx context.Context, name string, yes bool) error {
 	if !yes && !m.atTerminal() {
 		return usagef("there is no terminal to ask for a yes: add --yes to remove list %q", name)
 	}
-	l, err := m.openLedger(ctx)
+	l, err := m.openLists(ctx)
 	if err != nil {
 		return err
 	}

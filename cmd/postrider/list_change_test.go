@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend/sandbox"
@@ -273,4 +275,90 @@ func TestADedupeIsRefusedWhen(t *testing.T) {
 	s.run("list", "dedupe", "vips", "--yes", "--keep", "both").exits(exitUsage).warns("first or last")
 	s.run("list", "dedupe", "vips", "--yes", "--dry-run").exits(exitUsage)
 	s.run("list", "dedupe", "nobody", "--yes").exits(exitFailed).warns("there is no list")
+}
+
+func TestAnUpdateNeverMixesTwoAddresses(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", "reference,first_name,address1,address2,city,state,postcode,country\n"+
+		"a,Ann,12 High St,Unit 7,Perth,WA,6000,AU\nb,Ben,13 High St,Unit 8,Perth,WA,6000,AU\n")
+	s.file("changes.csv", "reference,address1,address2,city,state,postcode,country\na,5 New St,,Berlin,,10115,DE\nb,6 New St,,,,,\n")
+	s.run("list", "import", "vips", "people.csv").exits(exitDone)
+	s.run("list", "import", "vips", "changes.csv", "--update", "reference", "--json").exits(exitDone).
+		holds(map[string]any{"rows": 2, "imported": 1, "rejected": 1, "updated": 1, "contacts": 2})
+	all := s.contacts("vips")
+	if a := all[0].Address; a != (campaign.Address{Name: "Ann", Line1: "5 New St", City: "Berlin", PostalCode: "10115", Country: "DE"}) {
+		t.Errorf("who moved is at %+v", a)
+	}
+	if a := all[1].Address; a.Line1 != "13 High St" || a.City != "Perth" {
+		t.Errorf("who gave half an address is at %+v", a)
+	}
+	if b, err := os.ReadFile(filepath.Join(s.dir, "changes.rejects.csv")); err != nil || !strings.Contains(string(b), "half_address") || !strings.Contains(string(b), "address_city, address_postal_code missing") {
+		t.Errorf("the report of dropped rows is %q, %v", b, err)
+	}
+}
+
+// The KEY in the first line shows that it names the columns.
+func TestAnUpdateBySomeColumnNeedsNoWordAboutTheHeader(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"plan", "Plan"} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.file("people.csv", "phone,plan\n+61411111111,gold\n+61411111112,silver\n")
+			s.file("changes.csv", "Plan,points\nsilver,12\n")
+			s.run("list", "import", "vips", "people.csv").exits(exitDone)
+			s.run("list", "import", "vips", "changes.csv", "--update", key, "--json").exits(exitDone).
+				holds(map[string]any{"updated": 1, "added": 0, "contacts": 2})
+		})
+	}
+}
+
+// An import that was killed holds its name for a minute, and says so; then every
+// command that changes a list removes what it had stored.
+func TestWhatAKilledImportLeftGoesAMinuteLater(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		args []string
+		code int
+	}{
+		"import":         {[]string{"list", "import", "vips", "people.csv"}, exitDone},
+		"another import": {[]string{"list", "import", "guests", "people.csv"}, exitDone},
+		"rm":             {[]string{"list", "rm", "other", "--yes"}, exitDone},
+		"dedupe":         {[]string{"list", "dedupe", "other", "--by", "phone", "--yes"}, exitDone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.file("people.csv", firstFile)
+			s.run("list", "import", "other", "people.csv").exits(exitDone)
+			killed := func(ago time.Duration) (id int64) {
+				l, err := ledger.Open(t.Context(), filepath.Join(s.dir, "data", "postrider.db"), ledger.Options{Clock: func() time.Time { return time.Now().Add(-ago) }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w, err := l.CreateList(t.Context(), "vips", "people.csv", "contact")
+				if err == nil {
+					id, err = w.ID(), w.Contacts(t.Context(), []campaign.Contact{{Line: 2, Phone: "+61411111111"}})
+				}
+				if err := errors.Join(err, l.Close()); err != nil {
+					t.Fatal(err)
+				}
+				return id
+			}
+			id := killed(2 * time.Minute)
+			s.run(c.args...).exits(c.code)
+			s.ledger(func(ctx context.Context, l *ledger.Ledger) {
+				if li, err := l.List(ctx, id); err == nil {
+					t.Errorf("list %d is still %s", li.ID, li.State)
+				}
+			})
+			if name != "another import" {
+				return
+			}
+			killed(0)
+			s.run("list", "import", "vips", "people.csv").exits(exitFailed).warns("passes by itself")
+			s.run("list", "show", "vips").exits(exitFailed).warns("taken for dead after a minute")
+		})
+	}
 }

@@ -56,7 +56,7 @@ func (m *Main) listDedupe(ctx context.Context, r *dedupeRequest) error {
 	case !r.dryRun && !r.yes && !m.atTerminal():
 		return usagef("there is no terminal to ask for a yes: add --yes, or --dry-run to see what would be taken out of list %q", r.name)
 	}
-	l, err := m.openLedger(ctx)
+	l, err := m.openLists(ctx)
 	if err != nil {
 		return err
 	}
