@@ -134,7 +134,7 @@ func (im *run) understand() error {
 		if im.o.Header == HeaderAuto && looksLikeContact(row.cells) {
 			break
 		}
-		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.purpose())
+		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.purpose(), im.below(i)...)
 		if i == 0 {
 			wrong = err
 		}
@@ -164,6 +164,22 @@ func (im *run) understand() error {
 		wrong = &FileError{Name: im.o.Name, Line: first.line, Problem: unusable(first.cells)}
 	}
 	return wrong
+}
+
+// rowsBelow is how many rows below a header are looked at to understand it.
+const rowsBelow = 20
+
+// below are the rows that come after row i, as far as they are looked at.
+func (im *run) below(i int) [][]string {
+	var rows [][]string
+	for j := i + 1; j <= i+rowsBelow; j++ {
+		row, ok := im.peek(j)
+		if !ok {
+			break
+		}
+		rows = append(rows, row.cells)
+	}
+	return rows
 }
 
 // checkHead refuses a row that cannot be the head of a file.

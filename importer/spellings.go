@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/csv"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -75,7 +76,8 @@ func (r role) ofName() bool {
 // of rank 3 are taken only as they stand, the others also with words around
 // them that say whose they are (role whose): Billing City, Phone (home). The
 // rank of those words is which of several addresses, and which of several
-// numbers, is taken first. A fax number is in no row.
+// numbers, is taken first. Via, Ad and other words that are English as well stand
+// in rows "among its own": spelling.amongOwn. A fax number is in no row.
 //
 //go:embed spellings.tsv
 var spellingsTable string
@@ -107,6 +109,11 @@ type spelling struct {
 	english   bool
 	lastFirst bool // a full name, or a name, is written with the last name first
 	number1st bool // a house number is written before its street
+
+	// An English word too, or an abbreviation of many things: what it means in
+	// its languages it means only beside another header name of one of them.
+	amongOwn  bool
+	languages []string // in which it means that; of a name without words around it
 }
 
 // better reports whether a column so called is taken before the other.
@@ -139,6 +146,10 @@ var newLexicon = sync.OnceValues(func() (*lexicon, error) {
 		if !ok {
 			return nil, fmt.Errorf("the table of header names has no role %q", row.Role)
 		}
+		languages := strings.Split(row.Language, ", ")
+		if slices.Contains(languages, "Scandinavian") {
+			languages = append(languages, "Danish", "Norwegian", "Swedish")
+		}
 		for _, name := range strings.Split(row.Spellings, " | ") {
 			if r == roleWhose {
 				l.whose[fold(name)] = row.Rank
@@ -147,6 +158,7 @@ var newLexicon = sync.OnceValues(func() (*lexicon, error) {
 			l.names[fold(name)] = spelling{
 				role: r, rank: row.Rank, english: strings.Contains(row.Language, "English"),
 				lastFirst: strings.Contains(row.Language, "last name first"), number1st: strings.Contains(row.Language, "number first"),
+				amongOwn: slices.Contains(languages, "among its own"), languages: languages,
 			}
 		}
 	}
@@ -177,7 +189,7 @@ func (l *lexicon) means(header string) (spelling, bool) {
 	for from := range name {
 		for to := len(name); to > from; to-- {
 			s, known := l.names[name[from:to]]
-			if !known || s.rank > combining {
+			if !known || s.rank > combining || s.amongOwn {
 				continue
 			}
 			before, ok1 := l.whoseWords(name[:from])
@@ -186,6 +198,7 @@ func (l *lexicon) means(header string) (spelling, bool) {
 			if !ok1 || !ok2 || rank > lastOfPerson && s.role.ofName() {
 				continue
 			}
+			s.languages = nil
 			s.whoseRank, s.whose = rank, strings.TrimSuffix(name[:from]+name[to:], "address")
 			if s.role == roleSomeName {
 				s.role = roleFullName
@@ -198,14 +211,29 @@ func (l *lexicon) means(header string) (spelling, bool) {
 	return best, found
 }
 
-// anyKnown reports whether a row has the name of a column in it.
-func (l *lexicon) anyKnown(row []string) bool {
-	for _, cell := range row {
-		if _, known := l.means(cell); known {
-			return true
+// meansAll says what each name of a header means, beside the others.
+func (l *lexicon) meansAll(header []string) (means []spelling, known []bool) {
+	means, known = make([]spelling, len(header)), make([]bool, len(header))
+	spoken := map[string]bool{}
+	for i, h := range header {
+		if means[i], known[i] = l.means(h); known[i] && !means[i].amongOwn && !means[i].english {
+			for _, language := range means[i].languages {
+				spoken[language] = true
+			}
 		}
 	}
-	return false
+	for i, s := range means {
+		if known[i] && s.amongOwn {
+			known[i] = slices.ContainsFunc(s.languages, func(language string) bool { return spoken[language] })
+		}
+	}
+	return means, known
+}
+
+// anyKnown reports whether a row has the name of a column in it.
+func (l *lexicon) anyKnown(row []string) bool {
+	_, known := l.meansAll(row)
+	return slices.Contains(known, true)
 }
 
 // whoseWords is the rank of no such words (0), one or two: "customer billing" is

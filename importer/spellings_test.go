@@ -187,3 +187,28 @@ func TestColumnsAreWhatTheyAreAssigned(t *testing.T) {
 		}
 	}
 }
+
+// What is a word of English too means something else only among its own.
+func TestAWordOfTwoLanguagesIsReadInThatOfTheOtherHeaders(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]map[string]string{
+		"First Name,Last Name,Mobile,Ad":                {"first_name": "First Name", "ad": "Ad"},
+		"Ad,Soyad,Telefon":                              {"first_name": "Ad", "last_name": "Soyad"},
+		"Phone,Street,City,Postcode,Via,By":             {"address_line_1": "Street", "address_city": "City", "via": "Via", "by": "By"},
+		"Phone,Name,Via,By":                             {"via": "Via", "by": "By", "name": "Name"},
+		"Telefono,Nome,Cognome,Via,CAP,Città":           {"address_line_1": "Via", "address_postal_code": "CAP"},
+		"Navn,Tlf,Gate,Postnr,Sted":                     {"address_line_1": "Gate", "address_city": "Sted"},
+		"Phone,Gate,CAP,CP,UF,Pays,HP,Portable,Stat,IL": {"phone": "Phone", "gate": "Gate", "cap": "CAP", "pays": "Pays", "stat": "Stat", "portable": "Portable"},
+		"Nom,Prénom,Portable,Rue,CP,Ville,Pays":         {"phone": "Portable", "address_postal_code": "CP", "country": "Pays"},
+		"Nama,HP":                                       {"phone": "HP"},
+		// Two such words do not vouch for each other.
+		"Phone,Via,CAP": {"via": "Via", "cap": "CAP"},
+	} {
+		got := mapped(t, header, nil)
+		for field, column := range want {
+			if got[field] != column {
+				t.Errorf("%s: %s is the column %q, not %q (%v)", header, field, got[field], column, got)
+			}
+		}
+	}
+}
