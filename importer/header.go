@@ -365,11 +365,22 @@ func ownSpelling(header string) (spelling, bool) {
 	return spelling{}, false
 }
 
-// unusable says what is wrong with a header that has no destination. A first
-// row that is itself a contact is not repeated: errors end up in logs.
+// repeatable reports whether a first row may stand in an error: one of its
+// cells is the name of a column, and it does not look like a contact. Errors end
+// up in logs, and a row of which nothing is known may be a person's.
+func repeatable(header []string) bool {
+	words, err := newLexicon()
+	return err == nil && words.anyKnown(header) && !looksLikeContact(header) && !hasPostcode(header)
+}
+
+// unusable says what is wrong with a header that has no destination.
 func unusable(header []string) string {
 	if looksLikeContact(header) {
 		return "the first line looks like a contact and not like a header: say --header no, or put a line above it that names the columns, such as phone,first_name,last_name"
+	}
+	if !repeatable(header) {
+		return fmt.Sprintf("no column holds a phone number or an address: of the %d cells of the first line none is a known name of a column; name a column phone, or columns name, address_line_1, city, postcode and country, or say which column it is, such as --map phone=#1 (a first line that is already a contact: --header no)",
+			len(header))
 	}
 	return fmt.Sprintf("no column holds a phone number or an address: the header is %s; name a column phone, or columns name, address_line_1, city, postcode and country, or say which column it is, such as --map phone=%s (a first line that is already a contact: --header no)",
 		quoted(header), quotedForMap(header))

@@ -134,3 +134,38 @@ func TestEveryReasonComesWithAdviceAndValuesOnlyWhenAsked(t *testing.T) {
 		t.Errorf("%v", shown)
 	}
 }
+
+// A first row of which nothing is known may be a person's, so that no error
+// repeats it.
+func TestAnErrorRepeatsNoRowThatMayBeAContact(t *testing.T) {
+	t.Parallel()
+	const person = "Ann Lee,1 High St,Perth,6000,AU\nBen Roe,2 Low St,Perth,6000,AU\n"
+	for name, c := range map[string]struct {
+		text string
+		o    Options
+	}{
+		"nothing is known":                {person, Options{}},
+		"it is said to be a header":       {person, Options{Header: HeaderYes}},
+		"a column that is not there":      {person, Options{Map: map[string]string{"phone": "Handy"}}},
+		"a column that is there twice":    {"Ann,Ann,Perth,6000\n", Options{Map: map[string]string{"phone": "Ann"}}},
+		"two names for one column":        {person, Options{Header: HeaderYes, Map: map[string]string{"phone": "#1", "email": "#1"}}},
+		"without a postcode":              {"Ann Lee,High Street,Perth\n", Options{}},
+		"one of its cells is a word":      {"Ann Lee,Land,Perth,6000\n", Options{}},
+		"below the header that is missed": {"Ann Lee,1 High St,Perth,WA 6000\nBen Roe,2 Low St,Perth,WA 6000\n", Options{Country: "AU"}},
+	} {
+		got := importText(t, c.text, c.o)
+		if got.Err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		for _, value := range []string{"Ann Lee", "High", "Perth", "6000"} {
+			if strings.Contains(got.Err.Error(), value) {
+				t.Errorf("%s: the error repeats a cell: %v", name, got.Err)
+			}
+		}
+	}
+	// A header is repeated as soon as one of its names is known.
+	if err := importText(t, "Name,Shoe size\nAnn,42\n", Options{}).Err; err == nil || !strings.Contains(err.Error(), `"Name", "Shoe size"`) {
+		t.Error(err)
+	}
+}
