@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -52,6 +54,46 @@ func TestAPreviewIsOneObject(t *testing.T) {
 	r = s.run("list", "preview", "kunden.csv", "--json").exits(exitFailed).holds(map[string]any{"rows": 4, "would_import": 0}).warns("--country")
 	if text, _ := r.object()["error"].(string); !strings.Contains(text, "--country") {
 		t.Errorf("%q", text)
+	}
+}
+
+// What would be imported and not be sent to is what a dry run suppresses.
+func TestAPreviewForAChannelCountsAsItsCampaignDoes(t *testing.T) {
+	t.Parallel()
+	for channel, c := range map[string]struct {
+		says    []string
+		notSent map[string]string
+	}{
+		"":         {nil, map[string]string{}},
+		"sms":      {[]string{"would not be sent to: fixed_line 2 (lines 3, 5)"}, map[string]string{"fixed_line": "2"}},
+		"mms":      {[]string{"would not be sent to: fixed_line 2 (lines 3, 5)"}, map[string]string{"fixed_line": "2"}},
+		"letter":   {nil, map[string]string{}},
+		"postcard": {nil, map[string]string{}},
+	} {
+		t.Run("for "+channel, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.file("people.csv", "phone,name,street,city,postcode,country\n+61491570006,Ann,1 High St,Perth,6000,AU\n"+
+				"+61255501234,Ben,2 High St,Perth,6000,AU\n+61491570156,Cleo,3 High St,Perth,6000,AU\n+61255501235,Dora,4 High St,Perth,6000,AU\n")
+			args := []string{"list", "preview", "people.csv"}
+			if channel != "" {
+				args = append(args, "--for", channel)
+			}
+			r := s.run(args...).exits(exitDone).says(append(c.says, "4 rows: 4 would be imported")...)
+			if len(c.says) == 0 {
+				r.hides("would not be sent to")
+			}
+			got := map[string]string{}
+			for _, n := range s.run(append(args, "--json")...).exits(exitDone).object()["not_sent"].([]any) {
+				got[n.(map[string]any)["reason"].(string)] = n.(map[string]any)["contacts"].(json.Number).String()
+			}
+			if !maps.Equal(got, c.notSent) {
+				t.Errorf("%v, not %v", got, c.notSent)
+			}
+			if channel == "sms" {
+				s.run("send", "--channel", channel, "--to", "people.csv", "--body", "x", "--dry-run").exits(exitDone).says("fixed_line 2")
+			}
+		})
 	}
 }
 
