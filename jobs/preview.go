@@ -39,12 +39,20 @@ type NotSent struct {
 // DroppedRows are the rows that are dropped for one reason.
 type DroppedRows struct {
 	Code   string `json:"code"`
-	Column string `json:"column,omitempty"` // of the first of them
-	Reason string `json:"reason"`           // of the first of them
-	Advice string `json:"advice"`           // what to do
+	Column string `json:"column,omitempty"` // whose cell is at fault; empty when the whole row is
+	Reason string `json:"reason"`
+	Advice string `json:"advice"` // what to do
 	Rows   int    `json:"rows"`
 	Lines  []int  `json:"lines"` // the first of them
 }
+
+// droppedFor is what rows of one DroppedRows have in common.
+type droppedFor struct{ code, column, reason, advice string }
+
+// mostReasons is how many reasons are told apart: some name a number of cells
+// or what is missing of an address, and every row may have its own. Behind them
+// the rows of a code are one more.
+const mostReasons = 50
 
 // droppedLines is how many lines are kept of those that are dropped for one
 // reason.
@@ -105,20 +113,27 @@ func (p *Preparer) Preview(ctx context.Context, r PreviewRequest) (*Preview, err
 	}
 	out := &Preview{}
 	rejects := &rejectsFile{path: r.Rejects}
-	at := map[string]int{} // where a code stands in Dropped
+	at := map[droppedFor]int{} // where a reason stands in Dropped
 	options.Reject = func(j importer.Reject) error {
 		if r.Rejects != "" {
 			if err := rejects.write(j); err != nil {
 				return err
 			}
 		}
-		i, known := at[j.Code]
+		if j.First > 0 {
+			j.Reason = "the same recipient as an earlier row, which was kept"
+		}
+		reason := droppedFor{j.Code, j.Column, j.Reason, j.Advice}
+		if len(at) >= mostReasons {
+			if _, known := at[reason]; !known {
+				reason = droppedFor{code: j.Code, reason: "other reasons", advice: "see the report of --rejects"}
+				j.Column, j.Reason, j.Advice = "", reason.reason, reason.advice
+			}
+		}
+		i, known := at[reason]
 		if !known {
 			i = len(out.Dropped)
-			at[j.Code] = i
-			if j.First > 0 {
-				j.Reason = "the same recipient as an earlier row, which was kept"
-			}
+			at[reason] = i
 			out.Dropped = append(out.Dropped, DroppedRows{Code: j.Code, Column: j.Column, Reason: j.Reason, Advice: j.Advice})
 		}
 		d := &out.Dropped[i]
