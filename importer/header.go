@@ -180,6 +180,12 @@ func (m *mapping) recognise(header []string, means []spelling, known []bool, bel
 		m.numberFirst = known[i] && means[i].number1st || i == numberColumn && fold(header[i]) != "nr"
 	}
 
+	if i := m.at[roleCountry]; i >= 0 && m.at[roleState] < 0 {
+		// Kraj is a region in Czech, where Stát is the country.
+		if j := pick(roleCountry, func(s spelling) bool { return s.orState }); j >= 0 {
+			m.give(roleState, j, header)
+		}
+	}
 	m.recogniseName(header, means, known, pick(roleSomeName, anyone))
 	take(roleFullName, anyone)
 	take(roleAddressName, anyone)

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/csv"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -33,9 +34,10 @@ const (
 	roleCountry
 	roles // how many there are
 
-	// Two more stand in the table of spellings only.
+	// Three more stand in the table of spellings only.
 	roleSomeName // a name, of which the other columns say whether it is the first, the last or both
 	roleWhose    // words around a name, such as those of Billing City
+	roleNote     // words in brackets that say how a column is filled in, such as (required)
 )
 
 // names of the roles: how Summary calls one, and how templates, --map and the
@@ -57,6 +59,7 @@ var roleNames = [...]struct{ title, field string }{
 	roleCountry:     {"country", "country"},
 	roleSomeName:    {"", "some_name"},
 	roleWhose:       {"", "whose"},
+	roleNote:        {"", "note"},
 }
 
 func (r role) String() string { return roleNames[r].title }
@@ -113,6 +116,7 @@ type spelling struct {
 	// An English word too, or an abbreviation of many things: what it means in
 	// its languages it means only beside another header name of one of them.
 	amongOwn  bool
+	orState   bool     // of a country: a state where another column has the country
 	languages []string // in which it means that; of a name without words around it
 }
 
@@ -128,6 +132,7 @@ func (s spelling) better(other spelling) bool {
 type lexicon struct {
 	names map[string]spelling
 	whose map[string]int // rank
+	notes map[string]bool
 }
 
 // newLexicon is made once for the process.
@@ -140,7 +145,7 @@ var newLexicon = sync.OnceValues(func() (*lexicon, error) {
 	for r := range role(len(roleNames)) {
 		fields[roleNames[r].field] = r
 	}
-	l := &lexicon{names: map[string]spelling{}, whose: map[string]int{}}
+	l := &lexicon{names: map[string]spelling{}, whose: map[string]int{}, notes: map[string]bool{}}
 	for _, row := range rows {
 		r, ok := fields[row.Role]
 		if !ok {
@@ -155,10 +160,14 @@ var newLexicon = sync.OnceValues(func() (*lexicon, error) {
 				l.whose[fold(name)] = row.Rank
 				continue
 			}
+			if r == roleNote {
+				l.notes[fold(name)] = true
+				continue
+			}
 			l.names[fold(name)] = spelling{
 				role: r, rank: row.Rank, english: strings.Contains(row.Language, "English"),
 				lastFirst: strings.Contains(row.Language, "last name first"), number1st: strings.Contains(row.Language, "number first"),
-				amongOwn: slices.Contains(languages, "among its own"), languages: languages,
+				amongOwn: slices.Contains(languages, "among its own"), orState: slices.Contains(languages, "a state beside a country"), languages: languages,
 			}
 		}
 	}
@@ -176,14 +185,53 @@ const lastOfPerson = 3
 // name are looked for.
 const longestHeader = 120
 
+// furtherNumber is the rank of the second number or address, like that of other
+// such words: Mobile 2.
+const furtherNumber = 5
+
+var (
+	bracketed = regexp.MustCompile(`[(（\[【][^()（）\[\]【】]*[)）\]】]`)
+	// An example in brackets may be a number.
+	exampleOf = regexp.MustCompile(`^(e\.?\s?g\b|ex\b|example|for example|such as|z\.?\s?b\b|beispiel|format|ejemplo|exemple|例)`)
+)
+
+// withoutNotes is a header name without words in brackets that say how the
+// column is filled in: Mobile Number (required).
+func (l *lexicon) withoutNotes(header string) string {
+	if len(header) > 4*longestHeader || !strings.ContainsAny(header, "(（[【") {
+		return header
+	}
+	return bracketed.ReplaceAllStringFunc(header, func(group string) string {
+		inner := strings.ToLower(strings.TrimSpace(strings.Trim(group, "()（）[]【】")))
+		if l.notes[fold(inner)] || exampleOf.MatchString(inner) {
+			return " "
+		}
+		return group
+	})
+}
+
 // means says what a header name means.
 func (l *lexicon) means(header string) (spelling, bool) {
 	name := fold(header)
 	if s, ok := l.names[name]; ok {
 		return s, true
 	}
-	if len(name) > longestHeader {
+	name = fold(l.withoutNotes(header))
+	if s, ok := l.names[name]; ok {
+		return s, true
+	}
+	if len(name) > longestHeader || name == "" {
 		return spelling{}, false
+	}
+	if last := name[len(name)-1]; last >= '1' && last <= '9' && countDigits(name) == 1 {
+		// Mobile 1 is the first of them, Mobile 2 comes behind all others.
+		if s, ok := l.names[name[:len(name)-1]]; ok && (s.role == rolePhone || s.role == roleEmail) && s.rank <= combining && !s.amongOwn {
+			if s.whoseRank = 1; last > '1' {
+				s.whoseRank = furtherNumber
+			}
+			s.languages = nil
+			return s, true
+		}
 	}
 	best, found := spelling{}, false
 	for from := range name {
