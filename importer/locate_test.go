@@ -52,6 +52,10 @@ func TestWhetherThereIsAHeaderIsFoundOut(t *testing.T) {
 		{name: "no header, customer numbers beside", text: "1000001,+61412000001\n1000002,+61412000002\n", o: Options{Country: "AU"}, imported: 2, mapping: "phone=#2"},
 		{name: "no header, dates beside", text: "2026-01-01,+61412000001\n2026-01-02,+61412000002\n", imported: 2, mapping: "phone=#2"},
 		{name: "no header, one to be told", text: "+61412000001,+61412000002\n", o: Options{Map: map[string]string{"phone": "2", "#1": "-"}}, imported: 1, mapping: "phone=#2"},
+		{name: "no header, a name that is a column's", text: "Bob,Land,0412345678\nAnn,Lee,0412345679\n", o: Options{Country: "AU"}, imported: 2, mapping: "phone=#3"},
+		{name: "no header, a kind that is a column's", text: "Bob,Roe,0412345678,Mobile\nAnn,Lee,0412345679,Mobile\n", o: Options{Country: "AU"}, imported: 2, mapping: "phone=#3"},
+		{name: "days in the header", text: "Name,Mobile,20240101,20240201\nAnn,0412345678,12,\n", o: Options{Country: "AU"}, line: 1, imported: 1, mapping: "full name=Name phone=Mobile"},
+		{name: "an example in the header", text: "Name,Mobile (e.g. 0412345678)\nAnn,0412345679\n", o: Options{Country: "AU"}, line: 1, imported: 1, mapping: "full name=Name phone=Mobile (e.g. 0412345678)"},
 		{name: "no header, delimiters at the end", text: "+61412000001,Ann,,\n+61412000002,Ben,,\n", imported: 2, mapping: "phone=#1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
