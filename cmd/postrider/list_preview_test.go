@@ -114,6 +114,7 @@ func TestAPreviewIsRefusedWhen(t *testing.T) {
 		"the file is missing":         {[]string{"nothing.csv"}, exitFailed, "there is no such file"},
 		"no file is named":            {nil, exitUsage, "the file"},
 		"the channel is none":         {[]string{"people.csv", "--for", "fax"}, exitUsage, "--for"},
+		"the country is none":         {[]string{"people.csv", "--country", "XX"}, exitUsage, "--country: there is no country \"XX\""},
 		"too many rows":               {[]string{"people.csv", "--rows", "1001"}, exitUsage, "--rows is from 0 to 1,000"},
 		"fewer than none":             {[]string{"people.csv", "--rows", "-1"}, exitUsage, "--rows is from 0"},
 		"a map without a column":      {[]string{"people.csv", "--map", "phone"}, exitUsage, "--map: \"phone\" does not say what a column is: write NAME=COLUMN"},
