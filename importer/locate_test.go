@@ -1,10 +1,14 @@
 package importer
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/xuri/excelize/v2"
 
 	"github.com/postrider/postrider/campaign"
 )
@@ -171,5 +175,24 @@ func TestAnErrorRepeatsNoRowThatMayBeAContact(t *testing.T) {
 	// A header is repeated as soon as one of its names is known.
 	if err := importText(t, "Name,Shoe size\nAnn,42\n", Options{}).Err; err == nil || !strings.Contains(err.Error(), `"Name", "Shoe size"`) {
 		t.Error(err)
+	}
+}
+
+func TestAnErrorOfACoverSheetNamesTheSheets(t *testing.T) {
+	t.Parallel()
+	f := excelize.NewFile()
+	_, err := f.NewSheet("Data")
+	var b bytes.Buffer
+	err = errors.Join(err, f.SetCellStr("Sheet1", "A1", "Report of March"),
+		f.SetCellStr("Data", "A1", "Phone"), f.SetCellStr("Data", "A2", "+61412000001"), f.Write(&b), f.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := importText(t, b.String(), Options{Name: "people.xlsx"})
+	if got.Err == nil || !strings.Contains(got.Err.Error(), `the sheet "Sheet1" was read`) || !strings.Contains(got.Err.Error(), `--sheet; the workbook has "Sheet1", "Data"`) {
+		t.Error(got.Err)
+	}
+	if got := importText(t, b.String(), Options{Name: "people.xlsx", Sheet: "Data"}); got.Err != nil || got.Summary.Imported != 1 {
+		t.Errorf("%+v, %v", got.Summary, got.Err)
 	}
 }
