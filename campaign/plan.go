@@ -195,17 +195,8 @@ func (p *Planner) Add(c *Contact) error {
 // belongs in. The error is the row's.
 func (p *Planner) judge(c *Contact) (reason string, key groupKey, err error) {
 	content := &p.r.content
-	if content.Channel.IsPhone() && c.Phone == "" || content.Channel.IsPost() && !c.Address.Complete() {
-		return ReasonNoDestination, key, nil
-	}
-	if content.Channel.IsPost() && c.Address.Fault() != nil {
-		return ReasonBadAddress, key, nil
-	}
-	if p.o.OptedOut != nil && p.o.OptedOut(c) {
-		return ReasonOptedOut, key, nil
-	}
-	if p.o.TakesMessages != nil && content.Channel.IsPhone() && !content.FixedLines && !p.o.TakesMessages(c.Phone) {
-		return ReasonFixedLine, key, nil
+	if reason := p.o.Suppresses(content, c); reason != "" {
+		return reason, key, nil
 	}
 	key.file = p.r.fileKey
 	if content.FileColumn != "" {
@@ -223,6 +214,22 @@ func (p *Planner) judge(c *Contact) (reason string, key groupKey, err error) {
 		key.zone, err = p.o.Zone(c)
 	}
 	return "", key, err
+}
+
+// Suppresses says why the content is not sent to a contact, whatever its text
+// and files are and to whom else it goes; empty when nothing speaks against it.
+func (o *PlanOptions) Suppresses(content *Content, c *Contact) (reason string) {
+	switch phone := content.Channel.IsPhone(); {
+	case phone && c.Phone == "", !phone && !c.Address.Complete():
+		return ReasonNoDestination
+	case !phone && c.Address.Fault() != nil:
+		return ReasonBadAddress
+	case o.OptedOut != nil && o.OptedOut(c):
+		return ReasonOptedOut
+	case phone && !content.FixedLines && o.TakesMessages != nil && !o.TakesMessages(c.Phone):
+		return ReasonFixedLine
+	}
+	return ""
 }
 
 // resolve finds the key of the contact's own file. The error is the row's; any

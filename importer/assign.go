@@ -191,17 +191,20 @@ func (m *mapping) find(header []string, a *assignment, means []spelling, known [
 func (a *assignment) given() string { return a.name + "=" + a.column }
 
 func (m *mapping) call(header []string, column int) string {
-	if m.line > 0 && strings.TrimSpace(header[column]) != "" {
+	if m.line > 0 && strings.TrimSpace(header[column]) != "" && repeatable(header) {
 		return fmt.Sprintf("%q", strings.TrimSpace(header[column]))
 	}
 	return fmt.Sprintf("#%d", column+1)
 }
 
-// whichThereAre lists the columns. Without a header they have numbers only:
-// what stands in the first row is a contact.
+// whichThereAre lists the columns. Without a header they have numbers only, and
+// so they have when the first row may be a contact.
 func (m *mapping) whichThereAre(header []string) string {
 	if m.line == 0 {
 		return fmt.Sprintf("the file has no header, and columns #1 to #%d", m.width)
+	}
+	if !repeatable(header) {
+		return fmt.Sprintf("the header has columns #1 to #%d (a first line that is already a contact: --header no)", m.width)
 	}
 	return "the header is " + quoted(header)
 }

@@ -37,6 +37,7 @@ type mapping struct {
 
 	lastFirst   bool // full names are written with the last name first
 	numberFirst bool // a house number goes before its street
+	wholeName   bool // the column of full names is surely that: Full Name, and not Name or Contact
 }
 
 func newMapping(line, width int) *mapping {
@@ -50,21 +51,18 @@ func newMapping(line, width int) *mapping {
 // mapHeader understands the header row. A header without a phone number and
 // without an address is a *FileError, and so is one without a column that was
 // assigned; for opt-outs an e-mail address will do, and an update needs neither.
-func mapHeader(file string, line int, header []string, assigned []assignment, why purpose) (*mapping, error) {
+// The rows below it tell a house number called Number from a phone number.
+func mapHeader(file string, line int, header []string, assigned []assignment, why purpose, below ...[]string) (*mapping, error) {
 	words, err := newLexicon()
 	if err != nil {
 		return nil, err
 	}
 	m := newMapping(line, len(header))
 	m.purpose = why
-	means := make([]spelling, len(header))
-	known := make([]bool, len(header))
-	own := isOwnExport(header)
-	for i, h := range header {
-		if own {
+	means, known := words.meansAll(header)
+	if isOwnExport(header) {
+		for i, h := range header {
 			means[i], known[i] = ownSpelling(h)
-		} else {
-			means[i], known[i] = words.means(h)
 		}
 	}
 	if problem := m.assign(header, assigned, means, known); problem != "" {
@@ -75,7 +73,7 @@ func mapHeader(file string, line int, header []string, assigned []assignment, wh
 			m.known++
 		}
 	}
-	m.recognise(header, means, known)
+	m.recognise(header, means, known, below)
 	if !m.hasDestination() {
 		return nil, &FileError{Name: file, Line: line, Problem: unusable(header)}
 	}
@@ -132,7 +130,7 @@ func (m *mapping) taken(column int) bool {
 
 // recognise finds the columns of the roles that were not assigned, by their
 // header names.
-func (m *mapping) recognise(header []string, means []spelling, known []bool) {
+func (m *mapping) recognise(header []string, means []spelling, known []bool, below [][]string) {
 	// pick is the best free column of a role among those that also suit.
 	pick := func(r role, suits func(s spelling) bool) int {
 		best := -1
@@ -165,6 +163,10 @@ func (m *mapping) recognise(header []string, means []spelling, known []bool) {
 			return s.whose == whose || s.whose == "" || whose == "" && s.whoseRank == 1
 		}
 	}
+	numberColumn := m.numberOfHouse(header, means, known, below)
+	if numberColumn >= 0 {
+		m.give(roleHouseNumber, numberColumn, header)
+	}
 	for r := range roles {
 		switch {
 		case r == roleHouseNumber && m.at[roleLine1] < 0:
@@ -175,9 +177,15 @@ func (m *mapping) recognise(header []string, means []spelling, known []bool) {
 		}
 	}
 	if i := m.at[roleHouseNumber]; i >= 0 {
-		m.numberFirst = known[i] && means[i].number1st
+		m.numberFirst = known[i] && means[i].number1st || i == numberColumn && fold(header[i]) != "nr"
 	}
 
+	if i := m.at[roleCountry]; i >= 0 && m.at[roleState] < 0 {
+		// Kraj is a region in Czech, where Stát is the country.
+		if j := pick(roleCountry, func(s spelling) bool { return s.orState }); j >= 0 {
+			m.give(roleState, j, header)
+		}
+	}
 	m.recogniseName(header, means, known, pick(roleSomeName, anyone))
 	take(roleFullName, anyone)
 	take(roleAddressName, anyone)
@@ -191,6 +199,7 @@ func (m *mapping) recognise(header []string, means []spelling, known []bool) {
 	}
 	if i := m.at[roleFullName]; i >= 0 {
 		m.lastFirst = known[i] && means[i].lastFirst
+		m.wholeName = !known[i] || means[i].role == roleFullName && means[i].rank == 1
 	}
 	for i, s := range means {
 		if known[i] && s.role == rolePhone && !m.taken(i) {
@@ -206,6 +215,49 @@ func (m *mapping) recognise(header []string, means []spelling, known []bool) {
 		}
 		return 0
 	})
+}
+
+// numberOfHouse is a column called Number or No. that holds the numbers of the
+// houses: beside a column of streets that have none, and without phone numbers
+// in it; else -1.
+func (m *mapping) numberOfHouse(header []string, means []spelling, known []bool, below [][]string) int {
+	street := m.at[roleLine1]
+	if street < 0 || m.at[roleHouseNumber] >= 0 || !known[street] || means[street].role != roleLine1 {
+		return -1
+	}
+	column, otherPhone := -1, false
+	for i, h := range header {
+		switch name := fold(h); {
+		case known[i] && means[i].role == roleHouseNumber:
+			return -1
+		case m.taken(i):
+		case column < 0 && (name == "number" || name == "no" || name == "nr"):
+			column = i
+		}
+		otherPhone = otherPhone || i != column && (i == m.at[rolePhone] || known[i] && means[i].role == rolePhone)
+	}
+	if column < 0 {
+		return -1
+	}
+	streets, bare, numbers := 0, 0, 0
+	for _, row := range below {
+		if text := cell(row, street); text != "" {
+			streets++
+			if countDigits(text) == 0 {
+				bare++
+			}
+		}
+		if text := cell(row, column); text != "" {
+			if looksLikeNumber(text) {
+				return -1
+			}
+			numbers++
+		}
+	}
+	if 2*bare > streets && numbers > 0 || len(below) == 0 && otherPhone && fold(header[column]) == "number" {
+		return column
+	}
+	return -1
 }
 
 // recogniseName finds out what a column called Name holds: beside a Surname it
@@ -319,11 +371,22 @@ func ownSpelling(header string) (spelling, bool) {
 	return spelling{}, false
 }
 
-// unusable says what is wrong with a header that has no destination. A first
-// row that is itself a contact is not repeated: errors end up in logs.
+// repeatable reports whether a first row may stand in an error: one of its
+// cells is the name of a column, and it does not look like a contact. Errors end
+// up in logs, and a row of which nothing is known may be a person's.
+func repeatable(header []string) bool {
+	words, err := newLexicon()
+	return err == nil && words.anyKnown(header) && !looksLikeContact(header) && !hasPostcode(header)
+}
+
+// unusable says what is wrong with a header that has no destination.
 func unusable(header []string) string {
 	if looksLikeContact(header) {
 		return "the first line looks like a contact and not like a header: say --header no, or put a line above it that names the columns, such as phone,first_name,last_name"
+	}
+	if !repeatable(header) {
+		return fmt.Sprintf("no column holds a phone number or an address: of the %d cells of the first line none is a known name of a column; name a column phone, or columns name, address_line_1, city, postcode and country, or say which column it is, such as --map phone=#1 (a first line that is already a contact: --header no)",
+			len(header))
 	}
 	return fmt.Sprintf("no column holds a phone number or an address: the header is %s; name a column phone, or columns name, address_line_1, city, postcode and country, or say which column it is, such as --map phone=%s (a first line that is already a contact: --header no)",
 		quoted(header), quotedForMap(header))

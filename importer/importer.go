@@ -207,7 +207,7 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 		return err
 	}
 	if err := im.understand(); err != nil {
-		return err
+		return im.ofSheet(err)
 	}
 	if err := im.findKey(im.mapping.line); err != nil {
 		return err
@@ -218,6 +218,17 @@ func (im *run) open(ctx context.Context, r io.Reader) (err error) {
 	im.sum.Mapping = im.mapping.titles()
 	im.sum.Fields = im.mapping.columns.Names()
 	im.rows, err = newRowChecker(im.o, im.mapping, im.header, im.seen)
+	return err
+}
+
+// ofSheet says of what is wrong with the head of a sheet which sheet it is, and
+// which others there are: the first may be a cover.
+func (im *run) ofSheet(err error) error {
+	var wrong *FileError
+	if im.reader.sheets == "" || im.o.Sheet != "" || !errors.As(err, &wrong) {
+		return err
+	}
+	wrong.Problem += fmt.Sprintf("; the sheet %q was read: when the contacts are on another, name it with --sheet; the workbook has %s", im.reader.facts.Sheet, im.reader.sheets)
 	return err
 }
 

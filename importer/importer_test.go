@@ -148,6 +148,7 @@ func TestFilesBecomeTheContactsOfTheirGoldenFiles(t *testing.T) {
 		"addresses-households":    {Identity: campaign.ByHousehold},
 		"opted-out-by-number":     {OptedOut: optedOut(campaign.ByNumber), Identity: campaign.ByNumber},
 		"mailchimp":               {Country: "AU"},
+		"names-not-whole":         {Identity: campaign.ByPost},
 		"without-header-mapped": {Identity: campaign.ByPost, Country: "AU", Map: map[string]string{
 			"name": "#1", "street": "#2", "address_city": "#3", "state": "4", "address_postal_code": "column_5"}},
 		"without-header-two-numbers": {Country: "AU", Map: map[string]string{"first_name": "#1"}},

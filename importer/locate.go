@@ -131,10 +131,10 @@ func (im *run) understand() error {
 		if !ok || im.checkHead(row) != nil || most > titleCells {
 			break
 		}
-		if im.o.Header == HeaderAuto && looksLikeContact(row.cells) {
+		if im.o.Header == HeaderAuto && looksLikeContact(row.cells) && im.likeBelow(words, i) != headerBelow {
 			break
 		}
-		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.purpose())
+		m, err := mapHeader(im.o.Name, row.line, row.cells, assigned, im.o.purpose(), im.rowsBelow(i)...)
 		if i == 0 {
 			wrong = err
 		}
@@ -152,6 +152,9 @@ func (im *run) understand() error {
 		most = max(most, n)
 	}
 	if im.o.Header == HeaderAuto && looksLikeContact(first.cells) {
+		if im.likeBelow(words, 0) == contactBelow {
+			return im.withoutHeader(assigned)
+		}
 		for i, cell := range first.cells {
 			if _, known := words.means(cell); known {
 				return &FileError{Name: im.o.Name, Line: first.line, Problem: fmt.Sprintf(
@@ -164,6 +167,70 @@ func (im *run) understand() error {
 		wrong = &FileError{Name: im.o.Name, Line: first.line, Problem: unusable(first.cells)}
 	}
 	return wrong
+}
+
+// mostBelow is how many rows below a header are looked at to understand it.
+const mostBelow = 20
+
+// rowsBelow are the rows that come after row i, as far as they are looked at.
+func (im *run) rowsBelow(i int) [][]string {
+	var rows [][]string
+	for j := i + 1; j <= i+mostBelow; j++ {
+		row, ok := im.peek(j)
+		if !ok {
+			break
+		}
+		rows = append(rows, row.cells)
+	}
+	return rows
+}
+
+// What the rows below say of a row that looks like a contact and has the name of
+// a column in it.
+type below int
+
+const (
+	nothingBelow below = iota
+	contactBelow       // numbers and e-mail addresses stand in its columns further down too: it is a contact
+	headerBelow        // they do not, but stand under its names
+)
+
+// likeBelow compares row i with those below. Bob, Land, 0412 345 678 is a contact
+// among such; Name, Mobile, 20240101 is a header above Ann, 0412 345 678, 12.
+func (im *run) likeBelow(words *lexicon, i int) below {
+	row, ok := im.peek(i)
+	if !ok {
+		return nothingBelow
+	}
+	means, known := words.meansAll(row.cells)
+	like, under := 0, 0 // rows with numbers under its numbers, and under its names
+	for _, other := range im.rowsBelow(i) {
+		alike, named := false, false
+		for c, text := range row.cells {
+			if !looksLikeContact([]string{cell(other, c)}) {
+				continue
+			}
+			switch {
+			case looksLikeContact([]string{text}):
+				alike = true
+			case known[c] && (means[c].role == rolePhone || means[c].role == roleEmail):
+				named = true
+			}
+		}
+		if alike {
+			like++
+		}
+		if named {
+			under++
+		}
+	}
+	switch {
+	case like > 0 && under == 0:
+		return contactBelow
+	case under > 0 && like == 0:
+		return headerBelow
+	}
+	return nothingBelow
 }
 
 // checkHead refuses a row that cannot be the head of a file.

@@ -1,10 +1,14 @@
 package importer
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/xuri/excelize/v2"
 
 	"github.com/postrider/postrider/campaign"
 )
@@ -52,6 +56,10 @@ func TestWhetherThereIsAHeaderIsFoundOut(t *testing.T) {
 		{name: "no header, customer numbers beside", text: "1000001,+61412000001\n1000002,+61412000002\n", o: Options{Country: "AU"}, imported: 2, mapping: "phone=#2"},
 		{name: "no header, dates beside", text: "2026-01-01,+61412000001\n2026-01-02,+61412000002\n", imported: 2, mapping: "phone=#2"},
 		{name: "no header, one to be told", text: "+61412000001,+61412000002\n", o: Options{Map: map[string]string{"phone": "2", "#1": "-"}}, imported: 1, mapping: "phone=#2"},
+		{name: "no header, a name that is a column's", text: "Bob,Land,0412345678\nAnn,Lee,0412345679\n", o: Options{Country: "AU"}, imported: 2, mapping: "phone=#3"},
+		{name: "no header, a kind that is a column's", text: "Bob,Roe,0412345678,Mobile\nAnn,Lee,0412345679,Mobile\n", o: Options{Country: "AU"}, imported: 2, mapping: "phone=#3"},
+		{name: "days in the header", text: "Name,Mobile,20240101,20240201\nAnn,0412345678,12,\n", o: Options{Country: "AU"}, line: 1, imported: 1, mapping: "full name=Name phone=Mobile"},
+		{name: "an example in the header", text: "Name,Mobile (e.g. 0412345678)\nAnn,0412345679\n", o: Options{Country: "AU"}, line: 1, imported: 1, mapping: "full name=Name phone=Mobile (e.g. 0412345678)"},
 		{name: "no header, delimiters at the end", text: "+61412000001,Ann,,\n+61412000002,Ben,,\n", imported: 2, mapping: "phone=#1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -132,5 +140,59 @@ func TestEveryReasonComesWithAdviceAndValuesOnlyWhenAsked(t *testing.T) {
 	}
 	if !shown["+6141"] || !shown["none"] {
 		t.Errorf("%v", shown)
+	}
+}
+
+// A first row of which nothing is known may be a person's, so that no error
+// repeats it.
+func TestAnErrorRepeatsNoRowThatMayBeAContact(t *testing.T) {
+	t.Parallel()
+	const person = "Ann Lee,1 High St,Perth,6000,AU\nBen Roe,2 Low St,Perth,6000,AU\n"
+	for name, c := range map[string]struct {
+		text string
+		o    Options
+	}{
+		"nothing is known":                {person, Options{}},
+		"it is said to be a header":       {person, Options{Header: HeaderYes}},
+		"a column that is not there":      {person, Options{Map: map[string]string{"phone": "Handy"}}},
+		"a column that is there twice":    {"Ann,Ann,Perth,6000\n", Options{Map: map[string]string{"phone": "Ann"}}},
+		"two names for one column":        {person, Options{Header: HeaderYes, Map: map[string]string{"phone": "#1", "email": "#1"}}},
+		"without a postcode":              {"Ann Lee,High Street,Perth\n", Options{}},
+		"one of its cells is a word":      {"Ann Lee,Land,Perth,6000\n", Options{}},
+		"below the header that is missed": {"Ann Lee,1 High St,Perth,WA 6000\nBen Roe,2 Low St,Perth,WA 6000\n", Options{Country: "AU"}},
+	} {
+		got := importText(t, c.text, c.o)
+		if got.Err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		for _, value := range []string{"Ann Lee", "High", "Perth", "6000"} {
+			if strings.Contains(got.Err.Error(), value) {
+				t.Errorf("%s: the error repeats a cell: %v", name, got.Err)
+			}
+		}
+	}
+	// A header is repeated as soon as one of its names is known.
+	if err := importText(t, "Name,Shoe size\nAnn,42\n", Options{}).Err; err == nil || !strings.Contains(err.Error(), `"Name", "Shoe size"`) {
+		t.Error(err)
+	}
+}
+
+func TestAnErrorOfACoverSheetNamesTheSheets(t *testing.T) {
+	t.Parallel()
+	f := excelize.NewFile()
+	_, err := f.NewSheet("Data")
+	var b bytes.Buffer
+	err = errors.Join(err, f.SetCellStr("Sheet1", "A1", "Report of March"),
+		f.SetCellStr("Data", "A1", "Phone"), f.SetCellStr("Data", "A2", "+61412000001"), f.Write(&b), f.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := importText(t, b.String(), Options{Name: "people.xlsx"})
+	if got.Err == nil || !strings.Contains(got.Err.Error(), `the sheet "Sheet1" was read`) || !strings.Contains(got.Err.Error(), `--sheet; the workbook has "Sheet1", "Data"`) {
+		t.Error(got.Err)
+	}
+	if got := importText(t, b.String(), Options{Name: "people.xlsx", Sheet: "Data"}); got.Err != nil || got.Summary.Imported != 1 {
+		t.Errorf("%+v, %v", got.Summary, got.Err)
 	}
 }

@@ -21,6 +21,8 @@ type reader struct {
 	file  string // its name, for messages
 	rows  rowSource
 	facts FileFacts
+	// sheets lists those of a workbook that has several; else empty.
+	sheets string
 
 	encoding func() string // of the text; nil for a workbook
 	done     func() int64  // bytes of the file that have been read

@@ -62,6 +62,14 @@ func (r *RejectReport) flush() error {
 	return r.csv.Error()
 }
 
+// IsRejectReport reports whether r begins as a report of dropped rows does.
+func IsRejectReport(r io.Reader) bool {
+	const header = "line,column,code,reason,advice,first_line,value\n"
+	begin := make([]byte, len(header))
+	_, err := io.ReadFull(r, begin)
+	return err == nil && string(begin) == header
+}
+
 // plainCell keeps a spreadsheet from taking a cell for a formula.
 func plainCell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r\n", rune(s[0])) {

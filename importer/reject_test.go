@@ -127,3 +127,17 @@ func TestMaskedValuesCannotBeCalled(t *testing.T) {
 		}
 	}
 }
+
+func TestAReportIsKnownByItsFirstLine(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	report := NewRejectReport(&b)
+	if err := errors.Join(report.Write(Reject{Line: 2, Code: CodeDuplicate}), report.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{b.String(): true, "": false, "line,column\n1,2\n": false, "phone,name\n+61412000001,Ann Lee, who is a contact\n": false} {
+		if got := IsRejectReport(strings.NewReader(text)); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

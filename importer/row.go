@@ -247,7 +247,7 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 		return
 	}
 	a.Country = k.Country
-	if a.Name == "" {
+	if a.Name == "" && (m.wholeName || k.FirstName == "" || k.LastName == "") {
 		a.Name = fullName
 	}
 	switch {

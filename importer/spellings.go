@@ -4,6 +4,8 @@ import (
 	_ "embed"
 	"encoding/csv"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -32,9 +34,10 @@ const (
 	roleCountry
 	roles // how many there are
 
-	// Two more stand in the table of spellings only.
+	// Three more stand in the table of spellings only.
 	roleSomeName // a name, of which the other columns say whether it is the first, the last or both
 	roleWhose    // words around a name, such as those of Billing City
+	roleNote     // words in brackets that say how a column is filled in, such as (required)
 )
 
 // names of the roles: how Summary calls one, and how templates, --map and the
@@ -56,6 +59,7 @@ var roleNames = [...]struct{ title, field string }{
 	roleCountry:     {"country", "country"},
 	roleSomeName:    {"", "some_name"},
 	roleWhose:       {"", "whose"},
+	roleNote:        {"", "note"},
 }
 
 func (r role) String() string { return roleNames[r].title }
@@ -75,7 +79,8 @@ func (r role) ofName() bool {
 // of rank 3 are taken only as they stand, the others also with words around
 // them that say whose they are (role whose): Billing City, Phone (home). The
 // rank of those words is which of several addresses, and which of several
-// numbers, is taken first. A fax number is in no row.
+// numbers, is taken first. Via, Ad and other words that are English as well stand
+// in rows "among its own": spelling.amongOwn. A fax number is in no row.
 //
 //go:embed spellings.tsv
 var spellingsTable string
@@ -107,6 +112,12 @@ type spelling struct {
 	english   bool
 	lastFirst bool // a full name, or a name, is written with the last name first
 	number1st bool // a house number is written before its street
+
+	// An English word too, or an abbreviation of many things: what it means in
+	// its languages it means only beside another header name of one of them.
+	amongOwn  bool
+	orState   bool     // of a country: a state where another column has the country
+	languages []string // in which it means that; of a name without words around it
 }
 
 // better reports whether a column so called is taken before the other.
@@ -121,6 +132,7 @@ func (s spelling) better(other spelling) bool {
 type lexicon struct {
 	names map[string]spelling
 	whose map[string]int // rank
+	notes map[string]bool
 }
 
 // newLexicon is made once for the process.
@@ -133,20 +145,29 @@ var newLexicon = sync.OnceValues(func() (*lexicon, error) {
 	for r := range role(len(roleNames)) {
 		fields[roleNames[r].field] = r
 	}
-	l := &lexicon{names: map[string]spelling{}, whose: map[string]int{}}
+	l := &lexicon{names: map[string]spelling{}, whose: map[string]int{}, notes: map[string]bool{}}
 	for _, row := range rows {
 		r, ok := fields[row.Role]
 		if !ok {
 			return nil, fmt.Errorf("the table of header names has no role %q", row.Role)
+		}
+		languages := strings.Split(row.Language, ", ")
+		if slices.Contains(languages, "Scandinavian") {
+			languages = append(languages, "Danish", "Norwegian", "Swedish")
 		}
 		for _, name := range strings.Split(row.Spellings, " | ") {
 			if r == roleWhose {
 				l.whose[fold(name)] = row.Rank
 				continue
 			}
+			if r == roleNote {
+				l.notes[fold(name)] = true
+				continue
+			}
 			l.names[fold(name)] = spelling{
 				role: r, rank: row.Rank, english: strings.Contains(row.Language, "English"),
 				lastFirst: strings.Contains(row.Language, "last name first"), number1st: strings.Contains(row.Language, "number first"),
+				amongOwn: slices.Contains(languages, "among its own"), orState: slices.Contains(languages, "a state beside a country"), languages: languages,
 			}
 		}
 	}
@@ -164,20 +185,59 @@ const lastOfPerson = 3
 // name are looked for.
 const longestHeader = 120
 
+// furtherNumber is the rank of the second number or address, like that of other
+// such words: Mobile 2.
+const furtherNumber = 5
+
+var (
+	bracketed = regexp.MustCompile(`[(（\[【][^()（）\[\]【】]*[)）\]】]`)
+	// An example in brackets may be a number.
+	exampleOf = regexp.MustCompile(`^(e\.?\s?g\b|ex\b|example|for example|such as|z\.?\s?b\b|beispiel|format|ejemplo|exemple|例)`)
+)
+
+// withoutNotes is a header name without words in brackets that say how the
+// column is filled in: Mobile Number (required).
+func (l *lexicon) withoutNotes(header string) string {
+	if len(header) > 4*longestHeader || !strings.ContainsAny(header, "(（[【") {
+		return header
+	}
+	return bracketed.ReplaceAllStringFunc(header, func(group string) string {
+		inner := strings.ToLower(strings.TrimSpace(strings.Trim(group, "()（）[]【】")))
+		if l.notes[fold(inner)] || exampleOf.MatchString(inner) {
+			return " "
+		}
+		return group
+	})
+}
+
 // means says what a header name means.
 func (l *lexicon) means(header string) (spelling, bool) {
 	name := fold(header)
 	if s, ok := l.names[name]; ok {
 		return s, true
 	}
-	if len(name) > longestHeader {
+	name = fold(l.withoutNotes(header))
+	if s, ok := l.names[name]; ok {
+		return s, true
+	}
+	if len(name) > longestHeader || name == "" {
 		return spelling{}, false
+	}
+	if last := name[len(name)-1]; last >= '1' && last <= '9' && countDigits(name) == 1 {
+		// Mobile 1 is the first of them, Mobile 2 comes behind all others.
+		if s, ok := l.names[name[:len(name)-1]]; ok && (s.role == rolePhone || s.role == roleEmail) && s.rank <= combining && !s.amongOwn {
+			if s.whoseRank = 1; last > '1' {
+				s.whoseRank = furtherNumber
+			}
+			s.languages = nil
+			return s, true
+		}
 	}
 	best, found := spelling{}, false
 	for from := range name {
 		for to := len(name); to > from; to-- {
 			s, known := l.names[name[from:to]]
-			if !known || s.rank > combining {
+			if !known || s.rank > combining || s.amongOwn {
 				continue
 			}
 			before, ok1 := l.whoseWords(name[:from])
@@ -186,6 +246,7 @@ func (l *lexicon) means(header string) (spelling, bool) {
 			if !ok1 || !ok2 || rank > lastOfPerson && s.role.ofName() {
 				continue
 			}
+			s.languages = nil
 			s.whoseRank, s.whose = rank, strings.TrimSuffix(name[:from]+name[to:], "address")
 			if s.role == roleSomeName {
 				s.role = roleFullName
@@ -198,14 +259,29 @@ func (l *lexicon) means(header string) (spelling, bool) {
 	return best, found
 }
 
-// anyKnown reports whether a row has the name of a column in it.
-func (l *lexicon) anyKnown(row []string) bool {
-	for _, cell := range row {
-		if _, known := l.means(cell); known {
-			return true
+// meansAll says what each name of a header means, beside the others.
+func (l *lexicon) meansAll(header []string) (means []spelling, known []bool) {
+	means, known = make([]spelling, len(header)), make([]bool, len(header))
+	spoken := map[string]bool{}
+	for i, h := range header {
+		if means[i], known[i] = l.means(h); known[i] && !means[i].amongOwn && !means[i].english {
+			for _, language := range means[i].languages {
+				spoken[language] = true
+			}
 		}
 	}
-	return false
+	for i, s := range means {
+		if known[i] && s.amongOwn {
+			known[i] = slices.ContainsFunc(s.languages, func(language string) bool { return spoken[language] })
+		}
+	}
+	return means, known
+}
+
+// anyKnown reports whether a row has the name of a column in it.
+func (l *lexicon) anyKnown(row []string) bool {
+	_, known := l.meansAll(row)
+	return slices.Contains(known, true)
 }
 
 // whoseWords is the rank of no such words (0), one or two: "customer billing" is

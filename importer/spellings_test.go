@@ -65,7 +65,12 @@ func TestHeaderNamesMeanWhatTheyMeanInTheirLanguage(t *testing.T) {
 		"Billing City": "address_city", "billing_phone": "phone", "Person - Phone": "phone", "Phone (home)": "phone", "Default Address Province Code": "address_state",
 		"Address 1 - Street": "address_line_1", "Address 1": "address_line_1", "Address 2": "address_line_2", "Telefon privat": "phone", "Contact Name": "name",
 		"*POAddressLine1": "address_line_1", "SAPostalCode": "address_postal_code", "Customer Billing Zip": "address_postal_code", "Shipping Name": "name", "Person - Email - Work": "email",
+		"WhatsApp": "phone", "Mobile Phone 1": "phone", "Phone Number 1": "phone", "Mobile2": "phone", "E-Mail 2": "email", "Mobile Number (required)": "phone",
+		"Daytime Phone": "phone", "Best Phone": "phone", "Best contact number": "phone", "Rufnummer mobil": "phone", "Mobiltelefonnr.": "phone",
+		"Tlf. móvil": "phone", "Tfno.": "phone", "Mobil tlf": "phone", "電話番号（携帯）": "phone", "手机号码（必填）": "phone", "properties.phone": "phone",
+		"Name 1": "name", "Mobile (e.g. 0412345678)": "phone", "City [optional]": "address_city",
 		// Not what they look like.
+		"Phone (fax)": "", "Name 2": "", "Email (opt out)": "", "Phone 12": "", "Fax 2": "", "(required)": "",
 		"Fax": "", "Home Fax": "", "Business Fax": "", "Fax Number": "", "Telefax": "", "Fax mobile": "", "Customer Number": "", "Order Number": "", "Phone Type": "", "Phone 1 - Label": "",
 		"User Name": "", "Business Name": "", "Company Name": "", "Work Name": "", "Middle Name": "", "Account Name": "", "Contact Owner": "", "Company Phone": "", "Other Name": "", "Email Opt Out": "",
 		"Country of birth": "", "Phonetic First Name": "", "Assistant's Phone": "", "": "", "---": "", strings.Repeat("home", 200) + "phone": "",
@@ -184,6 +189,35 @@ func TestColumnsAreWhatTheyAreAssigned(t *testing.T) {
 	for _, wrong := range []map[string]string{{"": "x"}, {"--": "x"}, {"phone": " "}, {"phone": "a", "mobile": "b"}, {"Tier": "a", "tier": "b"}} {
 		if _, err := readAssignments(wrong); campaign.ErrorCode(err) != campaign.CodeInvalid {
 			t.Errorf("%v: %v", wrong, err)
+		}
+	}
+}
+
+// What is a word of English too means something else only among its own.
+func TestAWordOfTwoLanguagesIsReadInThatOfTheOtherHeaders(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]map[string]string{
+		"First Name,Last Name,Mobile,Ad":                {"first_name": "First Name", "ad": "Ad"},
+		"Ad,Soyad,Telefon":                              {"first_name": "Ad", "last_name": "Soyad"},
+		"Phone,Street,City,Postcode,Via,By":             {"address_line_1": "Street", "address_city": "City", "via": "Via", "by": "By"},
+		"Phone,Name,Via,By":                             {"via": "Via", "by": "By", "name": "Name"},
+		"Telefono,Nome,Cognome,Via,CAP,Città":           {"address_line_1": "Via", "address_postal_code": "CAP"},
+		"Navn,Tlf,Gate,Postnr,Sted":                     {"address_line_1": "Gate", "address_city": "Sted"},
+		"Phone,Gate,CAP,CP,UF,Pays,HP,Portable,Stat,IL": {"phone": "Phone", "gate": "Gate", "cap": "CAP", "pays": "Pays", "stat": "Stat", "portable": "Portable"},
+		"Nom,Prénom,Portable,Rue,CP,Ville,Pays":         {"phone": "Portable", "address_postal_code": "CP", "country": "Pays"},
+		"Nama,HP":                                       {"phone": "HP"},
+		// Kraj is the country in Polish, and in Czech the region beside a Stát.
+		"Jméno,Příjmení,Telefon,Ulice,Město,PSČ,Kraj,Stát": {"address_state": "Kraj", "country": "Stát"},
+		"Imię,Nazwisko,Telefon,Ulica,Miasto,Kraj":          {"country": "Kraj", "address_state": ""},
+		"Phone,Mobile 2,Mobile":                            {"phone": "Mobile", "mobile_2": "Mobile 2"},
+		// Two such words do not vouch for each other.
+		"Phone,Via,CAP": {"via": "Via", "cap": "CAP"},
+	} {
+		got := mapped(t, header, nil)
+		for field, column := range want {
+			if got[field] != column {
+				t.Errorf("%s: %s is the column %q, not %q (%v)", header, field, got[field], column, got)
+			}
 		}
 	}
 }

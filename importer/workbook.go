@@ -67,6 +67,9 @@ func (r *reader) openWorkbook(ctx context.Context, a *archive, u understanding, 
 		return err
 	}
 	r.facts.Format = "xlsx"
+	if len(wb.sheets) > 1 {
+		r.sheets = wb.sheetNames()
+	}
 	for _, s := range candidates {
 		rows, err := wb.open(ctx, s, u.most)
 		if err != nil {

@@ -113,7 +113,7 @@ func (p *Preparer) rejectsPath(file string) string {
 }
 
 // rejectsFile is the report of dropped rows. It comes into being with the
-// first of them.
+// first of them; without one, that of an earlier run is removed at the end.
 type rejectsFile struct {
 	path   string
 	file   *os.File
@@ -133,9 +133,29 @@ func (r *rejectsFile) write(reject importer.Reject) error {
 
 func (r *rejectsFile) close() error {
 	if r.file == nil {
-		return nil
+		return r.removeEarlier()
 	}
 	return errors.Join(r.report.Close(), r.file.Close())
+}
+
+// removeEarlier removes the report of an earlier run, which would be taken for
+// that of this one. A file that is none is left alone.
+func (r *rejectsFile) removeEarlier() error {
+	if r.path == "" {
+		return nil
+	}
+	f, err := os.Open(r.path)
+	if err != nil {
+		return nil // there is none; or it cannot be read, and is none of ours
+	}
+	is := importer.IsRejectReport(f)
+	if err := f.Close(); err != nil || !is {
+		return nil
+	}
+	if err := os.Remove(r.path); err != nil {
+		return fmt.Errorf("removing the report of dropped rows of an earlier run: %w", err)
+	}
+	return nil
 }
 
 func (r *rejectsFile) name() string {

@@ -68,7 +68,7 @@ func Plan(ctx context.Context, l *ledger.Ledger, c *ledger.Campaign, limits camp
 		Emit:          func(b campaign.PlannedBatch) error { return w.Batch(ctx, b) },
 		Examples:      campaign.DefaultExamples,
 		OptedOut:      func(k *campaign.Contact) bool { return optedOut.Bars(k, c.Channel) },
-		TakesMessages: func(phone string) bool { return importer.NumberKind(phone).TakesMessages() },
+		TakesMessages: takesMessages,
 		Resolve: func(path string) (campaign.File, error) {
 			return storeFile(ctx, l, c.Channel, root, o.FileDir, path)
 		},
@@ -246,3 +246,6 @@ func KeepPlanning(ctx context.Context, l *ledger.Ledger, id int64) (stop func())
 	}()
 	return func() { cancel(); <-done }
 }
+
+// takesMessages reports whether messages reach a number, by its kind.
+func takesMessages(phone string) bool { return importer.NumberKind(phone).TakesMessages() }

@@ -24,6 +24,7 @@ import (
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
 	"github.com/postrider/postrider/configs"
+	"github.com/postrider/postrider/importer"
 	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/ratelimit"
@@ -288,6 +289,11 @@ func (m *Main) loadConfig(cmd *cobra.Command, _ []string) error {
 	cfg, err := configs.Load(configs.LoadOptions{Env: m.Env, Flags: cmd.Flags(), Dir: m.Dir})
 	if err != nil {
 		return &usageError{err}
+	}
+	if f := cmd.Flags().Lookup("country"); f != nil && f.Changed && cfg.Country != "" {
+		if _, ok := importer.CountryCode(cfg.Country); !ok {
+			return usagef("--country: there is no country %q: give its code of two letters, such as --country AU", cfg.Country)
+		}
 	}
 	m.cfg = cfg
 	return nil

@@ -30,7 +30,8 @@ func (m *Main) listPreviewCommand() *cobra.Command {
 		Use: "preview FILE", Short: "Show what a file is understood as, and what of it would be imported; nothing is stored",
 		Long: "Reads a file as `list import` and `send` would, and shows what it was understood as: encoding,\n" +
 			"columns, the first contacts as they would be stored, and what would be dropped and why.\n" +
-			"Nothing is stored. With --for the rows are counted as a campaign on that channel counts them.",
+			"Nothing is stored. With --for the rows are counted as a campaign on that channel counts them,\n" +
+			"and those that it would not be sent to, such as fixed lines, are counted with the reason.",
 		Example: "  postrider list preview customers.csv --country AU\n" +
 			"  postrider list preview kunden.csv --map phone=Handy --map notes=- --for sms",
 		Args: exactArgs(1, "the file"),
@@ -59,10 +60,9 @@ func (m *Main) listPreview(ctx context.Context, file string, r *listPreview) err
 	if r.rows < 0 || r.rows > mostPreviewed {
 		return usagef("--rows is from 0 to %s", number(mostPreviewed))
 	}
-	identity := campaign.ByContact
+	identity, channel := campaign.ByContact, campaign.Channel("")
 	if r.channel != "" {
-		channel, err := campaign.ParseChannel(r.channel)
-		if err != nil {
+		if channel, err = campaign.ParseChannel(r.channel); err != nil {
 			return usagef("--for: %w", err)
 		}
 		identity = (&campaign.Content{Channel: channel}).Identity()
@@ -72,7 +72,7 @@ func (m *Main) listPreview(ctx context.Context, file string, r *listPreview) err
 		return err
 	}
 	defer l.Close()
-	request := jobs.PreviewRequest{First: r.rows, ImportRequest: jobs.ImportRequest{
+	request := jobs.PreviewRequest{First: r.rows, For: channel, ImportRequest: jobs.ImportRequest{
 		File: file, Country: m.cfg.Country, Identity: identity, FileReading: r.reading, Map: assigned, Header: header, ShowValues: r.columns.ShowValues,
 	}}
 	if r.rejects != "" {
@@ -111,6 +111,7 @@ type listPreviewJSON struct {
 	Rejected    int                `json:"rejected"`
 	Suppressed  int                `json:"suppressed"`
 	Dropped     []jobs.DroppedRows `json:"dropped"`
+	NotSent     []jobs.NotSent     `json:"not_sent"` // of those that would be imported; with --for
 	RejectsFile string             `json:"rejects_file,omitempty"`
 	First       []previewJSON      `json:"first"`
 	Error       string             `json:"error,omitempty"` // why the file would not be imported
@@ -121,7 +122,7 @@ func previewOf(file string, p *jobs.Preview, values bool) listPreviewJSON {
 	out := listPreviewJSON{
 		File: file, Understood: sum.File, AboveHeader: sum.AboveHeader, Columns: sum.Columns,
 		Rows: sum.Rows, WouldImport: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
-		Dropped: append([]jobs.DroppedRows{}, p.Dropped...), RejectsFile: p.RejectsFile, First: []previewJSON{},
+		Dropped: append([]jobs.DroppedRows{}, p.Dropped...), NotSent: append([]jobs.NotSent{}, p.NotSent...), RejectsFile: p.RejectsFile, First: []previewJSON{},
 	}
 	hide, hidePhone := mask, maskPhone
 	if values {
@@ -164,21 +165,28 @@ func (m *Main) showPreview(out listPreviewJSON, p *jobs.Preview, values bool) {
 		if d.Column != "" {
 			in = fmt.Sprintf(" in column %q", printable(d.Column))
 		}
-		more := ""
-		if d.Rows > len(d.Lines) {
-			more = ", …"
-		}
-		lines := "line"
-		if d.Rows > 1 {
-			lines = "lines"
-		}
-		m.say("    %s%s: %s, %s (%s %s%s). What to do: %s",
-			d.Code, in, number(d.Rows), d.Reason, lines, strings.Trim(strings.ReplaceAll(fmt.Sprint(d.Lines), " ", ", "), "[]"), more, d.Advice)
+		m.say("    %s%s: %s, %s (%s). What to do: %s", d.Code, in, number(d.Rows), d.Reason, firstLines(d.Lines, d.Rows), d.Advice)
+	}
+	for _, n := range out.NotSent {
+		m.say("  would not be sent to: %s %s (%s)", n.Reason, number(n.Contacts), firstLines(n.Lines, n.Contacts))
 	}
 	if out.RejectsFile != "" {
 		m.say("  dropped rows, with line and reason: %s", out.RejectsFile)
 	}
 	m.say("nothing was stored")
+}
+
+// firstLines says on which lines rows stand: line 7, or lines 7, 8, ….
+func firstLines(first []int, rows int) string {
+	lines := "line "
+	if rows > 1 {
+		lines = "lines "
+	}
+	lines += strings.Trim(strings.ReplaceAll(fmt.Sprint(first), " ", ", "), "[]")
+	if rows > len(first) {
+		lines += ", …"
+	}
+	return lines
 }
 
 // understood says what a file was understood as.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -55,6 +57,43 @@ func TestAPreviewIsOneObject(t *testing.T) {
 	}
 }
 
+// What would be imported and not be sent to is what a dry run suppresses.
+func TestAPreviewForAChannelCountsAsItsCampaignDoes(t *testing.T) {
+	t.Parallel()
+	for channel, c := range map[string]struct {
+		says    []string
+		notSent map[string]string
+	}{
+		"":         {nil, map[string]string{}},
+		"sms":      {[]string{"would not be sent to: fixed_line 2 (lines 3, 5)"}, map[string]string{"fixed_line": "2"}},
+		"mms":      {[]string{"would not be sent to: fixed_line 2 (lines 3, 5)"}, map[string]string{"fixed_line": "2"}},
+		"letter":   {nil, map[string]string{}},
+		"postcard": {nil, map[string]string{}},
+	} {
+		t.Run("for "+channel, func(t *testing.T) {
+			t.Parallel()
+			s := newShell(t)
+			s.file("people.csv", "phone,name,street,city,postcode,country\n+61491570006,Ann,1 High St,Perth,6000,AU\n"+
+				"+61255501234,Ben,2 High St,Perth,6000,AU\n+61491570156,Cleo,3 High St,Perth,6000,AU\n+61255501235,Dora,4 High St,Perth,6000,AU\n")
+			args := []string{"list", "preview", "people.csv"}
+			if channel != "" {
+				args = append(args, "--for", channel)
+			}
+			r := s.run(args...).exits(exitDone).says(append(c.says, "4 rows: 4 would be imported")...)
+			if len(c.says) == 0 {
+				r.hides("would not be sent to")
+			}
+			got := map[string]string{}
+			for _, n := range s.run(append(args, "--json")...).exits(exitDone).object()["not_sent"].([]any) {
+				got[n.(map[string]any)["reason"].(string)] = n.(map[string]any)["contacts"].(json.Number).String()
+			}
+			if !maps.Equal(got, c.notSent) {
+				t.Errorf("%v, not %v", got, c.notSent)
+			}
+		})
+	}
+}
+
 func TestAPreviewOfAFileWithoutAHeaderSaysHowToNameColumns(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
@@ -75,6 +114,7 @@ func TestAPreviewIsRefusedWhen(t *testing.T) {
 		"the file is missing":         {[]string{"nothing.csv"}, exitFailed, "there is no such file"},
 		"no file is named":            {nil, exitUsage, "the file"},
 		"the channel is none":         {[]string{"people.csv", "--for", "fax"}, exitUsage, "--for"},
+		"the country is none":         {[]string{"people.csv", "--country", "XX"}, exitUsage, "--country: there is no country \"XX\""},
 		"too many rows":               {[]string{"people.csv", "--rows", "1001"}, exitUsage, "--rows is from 0 to 1,000"},
 		"fewer than none":             {[]string{"people.csv", "--rows", "-1"}, exitUsage, "--rows is from 0"},
 		"a map without a column":      {[]string{"people.csv", "--map", "phone"}, exitUsage, "--map: \"phone\" does not say what a column is: write NAME=COLUMN"},
@@ -125,4 +165,33 @@ func TestColumnFlagsMeanNothingWithAStoredList(t *testing.T) {
 	}
 	s.file("people.csv", "phone\n+61411111111\n")
 	s.run("send", "--channel", "sms", "--to", "people.csv", "--body", "x", "--yes", "--map=phone").exits(exitUsage).warns("--map: \"phone\" does not say")
+}
+
+// The report of an earlier run would be taken for that of a clean one.
+func TestACleanImportLeavesNoReportOfAnEarlierOne(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", "phone\n+61411111111\nnone\n")
+	old := s.run("list", "import", "first", "people.csv", "--json").exits(exitDone).object()["rejects_file"].(string)
+	s.file("people.csv", "phone\n+61411111111\n")
+	s.run("list", "import", "second", "people.csv").exits(exitDone)
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Errorf("%s is left: %v", old, err)
+	}
+	// What is no report is not removed.
+	if err := os.WriteFile(old, []byte("mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.run("list", "import", "third", "people.csv").exits(exitDone)
+	if b, err := os.ReadFile(old); err != nil || string(b) != "mine\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func TestAPreviewTellsReasonsApart(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", "phone,street,city,postcode,country\n+61411111111,,,,\n,1 High St,Perth,,AU\n,2 High St,,6000,AU\n,,,,AU\n,3 High St,Perth,,AU\n")
+	s.run("list", "preview", "people.csv").exits(exitDone).
+		says("address_postal_code missing) (lines 3, 6)", "address_city missing) (line 4)", "no_destination: 1, the row has no phone number and no complete address (line 5)")
 }
