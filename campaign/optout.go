@@ -274,7 +274,8 @@ func (o *OptOuts) Bars(c *Contact, ch Channel) bool {
 
 // BarsAtImport reports whether a contact is not worth being imported, into a
 // list of the given identity: nothing may go to it on the list's channel, or,
-// when that is not known yet, on any by which it can be reached.
+// when that is not known yet, on any by which it can be reached. Whom nothing
+// reaches is not barred.
 func (o *OptOuts) BarsAtImport(c *Contact, id Identity) bool {
 	switch {
 	case o == nil || o.kinds == 0:
@@ -284,7 +285,6 @@ func (o *OptOuts) BarsAtImport(c *Contact, id Identity) bool {
 	case id == ByPost || id == ByHousehold || id == ByLetter:
 		return o.Bars(c, Letter)
 	}
-	byPhone := c.Phone != "" && !o.Bars(c, SMS)
-	byPost := c.Address.Complete() && !o.Bars(c, Letter)
-	return !byPhone && !byPost
+	byPhone, byPost := c.Phone != "", c.Address.Complete()
+	return (byPhone || byPost) && (!byPhone || o.Bars(c, SMS)) && (!byPost || o.Bars(c, Letter))
 }

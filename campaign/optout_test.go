@@ -136,6 +136,9 @@ func TestWhatAnOptOutStops(t *testing.T) {
 	if !both.BarsAtImport(&c, ByContact) {
 		t.Error("somebody who cannot be reached any more is imported")
 	}
+	if both.BarsAtImport(&Contact{Reference: "a"}, ByContact) {
+		t.Error("whom nothing reaches is barred")
+	}
 	var nobody *OptOuts
 	if nobody.Bars(&c, SMS) || nobody.BarsAtImport(&c, ByContact) || NewOptOuts().Bars(&c, Letter) {
 		t.Error("an empty list bars somebody")

@@ -61,6 +61,11 @@ func (rc *rowChecker) leaveBare(k *campaign.Contact, row []string, fullName stri
 	}
 }
 
+// Suppressed is the reject of a row whose recipient is on the suppression list.
+func Suppressed(line int) Reject {
+	return Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out: nothing, the row stays out"}
+}
+
 // NoDestination is the reject of a row of an update that is of no contact in the
 // list, and cannot be one of its own.
 func NoDestination(k *campaign.Contact) Reject {
