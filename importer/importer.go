@@ -385,16 +385,18 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 		return false, im.reject(*v.reject)
 	}
 	line := c.contacts[v.contact].Line
+	if v.optedOut {
+		// It is not kept, so that nobody after it is its duplicate: the household
+		// of somebody who has opted out goes on with the next.
+		im.sum.Suppressed++
+		return false, im.reject(Suppressed(line))
+	}
 	if first, isNew := im.seen.AddDigest(c.digests[v.contact], int64(line)); !isNew {
 		im.sum.Duplicates++
 		if first == 0 {
 			return false, im.reject(Reject{Line: line, Code: CodeDuplicate, Reason: "the recipient is in the list already: nothing, or import with --update to change contacts"})
 		}
 		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: fmt.Sprintf("the same recipient as line %d, which was kept: nothing, unless they are two people", first)})
-	}
-	if v.optedOut {
-		im.sum.Suppressed++
-		return false, im.reject(Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out: nothing, the row stays out"})
 	}
 	im.sum.Imported++
 	if v.note != nil {

@@ -101,3 +101,12 @@ func TestANumberIsReadAsThoseOfAFile(t *testing.T) {
 		}
 	}
 }
+
+func TestWhoHasOptedOutHidesNobodyBehindIt(t *testing.T) {
+	t.Parallel()
+	text := "name,address,city,postcode,country\nAnn Smith,1 Hill St,Perth,6000,AU\nBob Smith,1 Hill St,Perth,6000,AU\nCas Smith,1 Hill St,Perth,6000,AU\n"
+	got := importText(t, text, Options{Identity: campaign.ByHousehold, OptedOut: func(c *campaign.Contact) bool { return c.FirstName == "Ann" }})
+	if got.Err != nil || len(got.Contacts) != 1 || got.Contacts[0].FirstName != "Bob" || got.Summary.Suppressed != 1 || got.Summary.Duplicates != 1 {
+		t.Errorf("%+v, %v: %+v", got.Summary, got.Err, got.Contacts)
+	}
+}
