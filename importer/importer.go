@@ -44,7 +44,7 @@ type Options struct {
 	// cells: see campaign.UpdateContact.
 	Key string
 	// OptOuts says that the rows are opt-outs and not contacts; OptOuts of each
-	// contact are what it stands for. Identity does not matter then. The file may
+	// contact are what it stands for: nothing else is to be read of it. Identity does not matter then. The file may
 	// be a single column of numbers or e-mail addresses without a header.
 	OptOuts bool
 	// What the file is is found out, but for what is said here. What does not
