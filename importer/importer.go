@@ -440,6 +440,9 @@ func (im *run) finish() error {
 	case im.sum.Rows == 0:
 		problem.Problem = "there is a header, and no row below it"
 		return problem
+	case im.sum.Suppressed > 0 && im.sum.Suppressed+im.sum.Rejected == im.sum.Rows:
+		problem.Problem = fmt.Sprintf("nobody is left of the %d rows: %d of them have opted out, and the others are rejected; nothing was imported", im.sum.Rows, im.sum.Suppressed)
+		return problem
 	case im.sum.Rejected == im.sum.Rows && im.o.OptOuts:
 		problem.Problem = fmt.Sprintf("none of the %d rows has a valid phone number, an e-mail address or a whole street address: see the first of them, and whether each column has the right name", im.sum.Rows)
 		return problem

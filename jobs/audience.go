@@ -63,6 +63,9 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	}
 	rejects := &rejectsFile{path: p.rejectsPath(base)}
 	bar := p.meter("importing "+base, "rows")
+	if err := in.keepWhoIsThere(ctx, &options); err != nil {
+		return nil, err
+	}
 	options.Seen, options.Reject = in.seen, rejects.write
 	options.Progress = func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) }
 	sum, err := importer.Import(ctx, file, in.sink, options)

@@ -61,6 +61,29 @@ func (p *Preparer) intake(ctx context.Context, r *ImportRequest) (*intake, error
 	return in, nil
 }
 
+// keepWhoIsThere lets rows pass that are only held against a list, and whose
+// recipient is in it though it has opted out since: the same file is to say the
+// same.
+func (in *intake) keepWhoIsThere(ctx context.Context, o *importer.Options) error {
+	barred := o.OptedOut
+	if in.held == nil || barred == nil {
+		return nil
+	}
+	there := campaign.NewSeen()
+	var key []byte
+	err := in.p.Ledger.EachContact(ctx, in.base.ID, func(c *campaign.Contact) error {
+		if barred(c) {
+			key = in.r.Identity.AppendKey(key[:0], c, ownFile(in.r, c))
+			there.AddBytes(key)
+		}
+		return nil
+	})
+	o.OptedOut = func(c *campaign.Contact) bool {
+		return barred(c) && !there.Has(in.r.Identity.AppendKey(nil, c, ownFile(in.r, c)))
+	}
+	return err
+}
+
 // identity is by what the list will tell its recipients apart.
 func (in *intake) identity() string {
 	switch {
@@ -198,7 +221,7 @@ func (in *intake) update(ctx context.Context, sum *importer.Summary, n *ledger.L
 	n.Suppressed += suppressed
 	n.Added, n.Updated, n.Unchanged = got.Added, got.Updated, got.Unchanged
 	if in.base == nil && n.Imported == 0 {
-		return campaign.Errorf(campaign.CodeInvalid, "none of the %d rows has a phone number or a complete address, and the list is not there yet", n.Rows)
+		return campaign.Errorf(campaign.CodeInvalid, "none of the %d rows has a phone number or a complete address and has not opted out, and the list is not there yet", n.Rows)
 	}
 	sum.Imported, sum.Rejected, sum.Suppressed = n.Imported, n.Rejected, n.Suppressed
 	return nil

@@ -131,6 +131,32 @@ func TestAnUpdateAsksOptOutsOfWholeContacts(t *testing.T) {
 	}
 }
 
+func TestTheSameFileSaysTheSameThoughSomebodyHasOptedOutSince(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", firstFile)
+	s.run("optout", "add", "+61411111112").exits(exitDone)
+	s.run("list", "import", "vips", "people.csv").exits(exitDone).says("2 imported", "1 suppressed")
+	s.run("optout", "add", "+61411111113").exits(exitDone)
+	s.run("list", "import", "vips", "people.csv", "--json").exits(exitDone).
+		holds(map[string]any{"version": 1, "contacts": 2, "imported": 2, "suppressed": 1, "unchanged": 2, "changed": false})
+}
+
+func TestAFileOfWhichNobodyIsLeftChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", firstFile)
+	s.file("gone.csv", "phone\n+61411111118\n+61411111119\n12\n")
+	s.run("optout", "add", "+61411111118", "+61411111119").exits(exitDone)
+	s.run("list", "import", "gone", "gone.csv").exits(exitFailed).warns("nobody is left of the 3 rows: 2 of them have opted out")
+	s.run("list", "show", "gone").exits(exitFailed)
+	s.run("list", "import", "vips", "people.csv").exits(exitDone)
+	s.run("list", "import", "vips", "gone.csv", "--replace").exits(exitFailed).warns("nobody is left")
+	if got := s.contacts("vips"); len(got) != 3 {
+		t.Errorf("the list has %d contacts", len(got))
+	}
+}
+
 func TestAnUpdateByEMailNeedsNoNumber(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
