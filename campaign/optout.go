@@ -87,18 +87,15 @@ func NewOptOutPhone(e164 string) OptOut {
 	return OptOut{OptOutKey: OptOutKey{OptOutPhone, e164}}
 }
 
-// NewOptOutEmail makes the entry of an e-mail address. What cannot be one is an
-// Error with CodeInvalid that does not repeat it.
+// NewOptOutEmail makes the entry of an e-mail address, of what EmailsIn finds in
+// the text. What is not a single one is an Error with CodeInvalid that does not
+// repeat it.
 func NewOptOutEmail(email string) (OptOut, error) {
-	key := foldEmail(email)
-	name, domain, ok := strings.Cut(key, "@")
-	if !ok || name == "" || domain == "" || strings.Contains(domain, "@") || len(key) > 320 || !utf8.ValidString(email) ||
-		strings.ContainsFunc(key, func(r rune) bool {
-			return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune("<>,;\"", r)
-		}) {
+	found, alone := EmailsIn(email)
+	if len(found) != 1 || !alone {
 		return OptOut{}, Errorf(CodeInvalid, "this is not an e-mail address: write it like ann@example.com")
 	}
-	return OptOut{OptOutKey: OptOutKey{OptOutEmail, key}}, nil
+	return OptOut{OptOutKey: OptOutKey{OptOutEmail, found[0]}}, nil
 }
 
 // NewOptOutAddress makes the entry of a street address: of a person there when
@@ -137,8 +134,19 @@ func AppendOptOutKeys(keys []OptOutKey, c *Contact, ch Channel, kinds OptOutKind
 	if kinds.Has(OptOutPhone) && ch.IsPhone() && c.Phone != "" {
 		keys = append(keys, OptOutKey{OptOutPhone, c.Phone})
 	}
-	if kinds.Has(OptOutEmail) && c.Email != "" {
-		keys = append(keys, OptOutKey{OptOutEmail, foldEmail(c.Email)})
+	if kinds.Has(OptOutEmail) {
+		if c.Email != "" {
+			emails, _ := EmailsIn(c.Email)
+			keys = appendEmailKeys(keys, emails)
+		}
+		// A second e-mail column is a further column.
+		for _, value := range c.Fields.Values {
+			if strings.Contains(value, "@") {
+				if emails, alone := EmailsIn(value); alone {
+					keys = appendEmailKeys(keys, emails)
+				}
+			}
+		}
 	}
 	if kinds.Has(OptOutAddress) && ch.IsPost() && c.Address.Complete() {
 		place := addressPlace(&c.Address)
@@ -155,10 +163,13 @@ func AppendOptOutKeys(keys []OptOutKey, c *Contact, ch Channel, kinds OptOutKind
 	return keys
 }
 
-// foldEmail is an e-mail address without what does not tell it from another:
-// case, though the part before the @ could in theory depend on it, and white
-// space around it.
-func foldEmail(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+// appendEmailKeys appends those of the e-mail addresses in a text.
+func appendEmailKeys(keys []OptOutKey, emails []string) []OptOutKey {
+	for _, email := range emails {
+		keys = append(keys, OptOutKey{OptOutEmail, email})
+	}
+	return keys
+}
 
 // addressPlace is the part of an address's key that says where it is. The state
 // is left out: city and postal code say it already, and half the world leaves it
@@ -292,7 +303,8 @@ func (o *OptOuts) Bars(c *Contact, ch Channel) bool {
 
 // BarsAtImport reports whether a contact is not worth being imported, into a
 // list of the given identity: nothing may go to it on the list's channel, or,
-// when that is not known yet, on any by which it can be reached.
+// when that is not known yet, on any by which it can be reached. Whom nothing
+// reaches is not barred.
 func (o *OptOuts) BarsAtImport(c *Contact, id Identity) bool {
 	switch {
 	case o == nil || o.kinds == 0:
@@ -302,7 +314,6 @@ func (o *OptOuts) BarsAtImport(c *Contact, id Identity) bool {
 	case id == ByPost || id == ByHousehold || id == ByLetter:
 		return o.Bars(c, Letter)
 	}
-	byPhone := c.Phone != "" && !o.Bars(c, SMS)
-	byPost := c.Address.Complete() && !o.Bars(c, Letter)
-	return !byPhone && !byPost
+	byPhone, byPost := c.Phone != "", c.Address.Complete()
+	return (byPhone || byPost) && (!byPhone || o.Bars(c, SMS)) && (!byPost || o.Bars(c, Letter))
 }

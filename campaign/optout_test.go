@@ -65,7 +65,7 @@ func TestAddressesAreFoundWhateverTheirCaseAndPunctuation(t *testing.T) {
 
 func TestWhatIsNoOptOutIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", "quokka", "@example.org", "quokka@", "a@b@c.d", "Ann <ann@example.com>", "a b@c.de", strings.Repeat("x", 320) + "@c.de", "a\x00@c.de", "\xff@c.de"} {
+	for _, s := range []string{"", "quokka", "@example.org", "quokka@", "a@b@c.d", "Ann <ann@example.com", "Ann <ann>", "a@b.cd, e@f.gh", "a b@c.de", strings.Repeat("x", 320) + "@c.de", "a\x00@c.de", "\xff@c.de"} {
 		if o, err := NewOptOutEmail(s); ErrorCode(err) != CodeInvalid || err != nil && s != "" && strings.Contains(err.Error(), s) {
 			t.Errorf("%q: %v, %v", s, o, err)
 		}
@@ -136,6 +136,9 @@ func TestWhatAnOptOutStops(t *testing.T) {
 	if !both.BarsAtImport(&c, ByContact) {
 		t.Error("somebody who cannot be reached any more is imported")
 	}
+	if both.BarsAtImport(&Contact{Reference: "a"}, ByContact) {
+		t.Error("whom nothing reaches is barred")
+	}
 	var nobody *OptOuts
 	if nobody.Bars(&c, SMS) || nobody.BarsAtImport(&c, ByContact) || NewOptOuts().Bars(&c, Letter) {
 		t.Error("an empty list bars somebody")
@@ -189,5 +192,34 @@ func TestSeenHasWhatWasAdded(t *testing.T) {
 		if s.Has(fmt.Append(nil, "+614", i)) != (i%2 == 0) {
 			t.Fatalf("key %d", i)
 		}
+	}
+}
+
+func TestEMailAddressesAreFoundAsPeopleHaveThem(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"ann@example.com", " Ann@Example.COM ", "Ann Smith <ann@example.com>", "\"Smith, Ann\" <ann@example.com>", "<ann@example.com>", "mailto:ann@example.com",
+		"MAILTO:ann@example.com?subject=Hi", "'ann@example.com", "'ann@example.com'", "ann@example.com.", "ann@example.com,", "Ann <mailto:ann@example.com>",
+	} {
+		if o, err := NewOptOutEmail(text); err != nil || o.Key != "ann@example.com" {
+			t.Errorf("%q is %q, %v", text, o.Key, err)
+		}
+	}
+	list := NewOptOuts()
+	list.Add(OptOutKey{OptOutEmail, "ann@example.com"})
+	columns := NewColumns("email_2")
+	for text, barred := range map[string]bool{
+		"ann@example.com; a@work.example": true, "a@work.example, Ann <ann@example.com>": true, "a@work.example|ann@example.com": true, "a@work.example ann@example.com.": true,
+		"joann@example.com": false, "ann@example.com.au": false, "ann": false,
+	} {
+		first := Contact{Phone: "+61412345678", Email: text}
+		second := Contact{Phone: "+61412345678", Email: "x@y.example", Fields: Fields{Columns: columns, Values: []string{text}}}
+		if list.Bars(&first, SMS) != barred || list.Bars(&second, Letter) != barred {
+			t.Errorf("%q: barred %v, and in a further column %v", text, list.Bars(&first, SMS), list.Bars(&second, Letter))
+		}
+	}
+	note := Contact{Phone: "+61412345678", Fields: Fields{Columns: columns, Values: []string{"asked by ann@example.com to call back"}}}
+	if list.Bars(&note, SMS) {
+		t.Error("a note that speaks of somebody bars the contact")
 	}
 }

@@ -44,7 +44,7 @@ type Options struct {
 	// cells: see campaign.UpdateContact.
 	Key string
 	// OptOuts says that the rows are opt-outs and not contacts; OptOuts of each
-	// contact are what it stands for. Identity does not matter then. The file may
+	// contact are what it stands for: nothing else is to be read of it. Identity does not matter then. The file may
 	// be a single column of numbers or e-mail addresses without a header.
 	OptOuts bool
 	// What the file is is found out, but for what is said here. What does not
@@ -405,16 +405,18 @@ func (im *run) judge(c *chunk, v *verdict) (keep bool, err error) {
 		return false, im.reject(*v.reject)
 	}
 	line := c.contacts[v.contact].Line
+	if v.optedOut {
+		// It is not kept, so that nobody after it is its duplicate: the household
+		// of somebody who has opted out goes on with the next.
+		im.sum.Suppressed++
+		return false, im.reject(Suppressed(line))
+	}
 	if first, isNew := im.seen.AddDigest(c.digests[v.contact], int64(line)); !isNew {
 		im.sum.Duplicates++
 		if first == 0 {
 			return false, im.reject(Reject{Line: line, Code: CodeDuplicate, Reason: "the recipient is in the list already: nothing, or import with --update to change contacts"})
 		}
 		return false, im.reject(Reject{Line: line, Code: CodeDuplicate, First: int(first), Reason: im.repeats(first)})
-	}
-	if v.optedOut {
-		im.sum.Suppressed++
-		return false, im.reject(Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out: nothing, the row stays out"})
 	}
 	im.sum.Imported++
 	if v.note != nil {
@@ -457,6 +459,9 @@ func (im *run) finish() error {
 		return problem
 	case im.sum.Rows == 0:
 		problem.Problem = "there is a header, and no row below it"
+		return problem
+	case im.sum.Suppressed > 0 && im.sum.Suppressed+im.sum.Rejected == im.sum.Rows:
+		problem.Problem = fmt.Sprintf("nobody is left of the %d rows: %d of them have opted out, and the others are rejected; nothing was imported", im.sum.Rows, im.sum.Suppressed)
 		return problem
 	case im.sum.Rejected == im.sum.Rows && im.o.OptOuts:
 		problem.Problem = fmt.Sprintf("none of the %d rows has a valid phone number, an e-mail address or a whole street address: see the first of them, and whether each column has the right name", im.sum.Rows)

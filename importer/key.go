@@ -73,6 +73,11 @@ func HalfAddress(line int, made *campaign.Contact) Reject {
 		"the row has another street than the contact, and not the whole address (%s missing), so the contact stays as it is: fill in what is missing", strings.Join(made.Address.Missing(), ", "))}
 }
 
+// Suppressed is the reject of a row whose recipient is on the suppression list.
+func Suppressed(line int) Reject {
+	return Reject{Line: line, Code: CodeOptedOut, Reason: "the recipient has opted out: nothing, the row stays out"}
+}
+
 // NoDestination is the reject of a row of an update that is of no contact in the
 // list, and cannot be one of its own.
 func NoDestination(k *campaign.Contact) Reject {

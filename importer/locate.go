@@ -303,12 +303,15 @@ func (m *mapping) guess(rows [][]string, country string) (problem string) {
 				other = i
 			}
 		}
-		if other >= 0 {
+		if other >= 0 && m.purpose != optOuts {
 			return fmt.Sprintf("the file has no header, its columns %d and %d both hold phone numbers, and nothing tells which are to be used: say it with --map phone=#%d or --map phone=#%d",
 				best+1, other+1, best+1, other+1)
 		}
 		if best >= 0 {
 			m.give(rolePhone, best, nil)
+		}
+		if m.purpose == optOuts {
+			m.spareNumbers(rows, country, country1st)
 		}
 	}
 	if m.at[roleEmail] < 0 {
@@ -348,6 +351,15 @@ func (m *mapping) guess(rows [][]string, country string) (problem string) {
 			len(rows), hint, m.width)
 	}
 	return ""
+}
+
+// spareNumbers finds the further columns of numbers: of opt-outs all count.
+func (m *mapping) spareNumbers(rows [][]string, country string, countries int) {
+	for i := range m.width {
+		if seen := m.numbersOf(rows, i, country, countries); !m.taken(i) && seen.valid > 0 && seen.valid*10 >= seen.filled*6 {
+			m.spare = append(m.spare, i)
+		}
+	}
 }
 
 // seenNumbers is what a column was seen to hold.

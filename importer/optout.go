@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/postrider/postrider/campaign"
@@ -8,7 +9,8 @@ import (
 
 // A file of opt-outs is read like one of contacts, and asks less of a row: a
 // number of any kind, an e-mail address, or a street address with or without a
-// name is enough; whatever of them a row has counts.
+// name is enough; whatever of them a row has counts: every number in every column
+// of numbers, and every e-mail address. One opt-out too many is better than one lost.
 
 // CodeNotAnEmail is the code of a row whose e-mail address cannot be one.
 const CodeNotAnEmail = "not_an_email"
@@ -39,11 +41,13 @@ func ParsePhone(text, country string) (e164 string, err error) {
 // opt-outs stands for.
 func OptOuts(c *campaign.Contact) []campaign.OptOut {
 	var all []campaign.OptOut
-	if c.Phone != "" {
-		all = append(all, campaign.NewOptOutPhone(c.Phone))
+	for _, e164 := range strings.Fields(c.Phone) { // fillOptOut puts all of them there
+		all = append(all, campaign.NewOptOutPhone(e164))
 	}
-	if o, err := campaign.NewOptOutEmail(c.Email); err == nil {
-		all = append(all, o)
+	for _, email := range strings.Fields(c.Email) {
+		if o, err := campaign.NewOptOutEmail(email); err == nil {
+			all = append(all, o)
+		}
 	}
 	if o, err := campaign.NewOptOutAddress(c.Address); err == nil {
 		all = append(all, o)
@@ -66,8 +70,8 @@ func withoutHeader(first []string) bool {
 		return false
 	}
 	text := strings.TrimSpace(first[0])
-	_, err := campaign.NewOptOutEmail(text)
-	return err == nil || countDigits(text) >= fewestDigits && strings.Trim(text, "0123456789+-() ./'") == ""
+	emails, _ := campaign.EmailsIn(text)
+	return len(emails) > 0 || countDigits(text) >= fewestDigits && strings.Trim(text, "0123456789+-() ./'") == ""
 }
 
 // bareColumn is the mapping of a file that is one column of numbers, e-mail
@@ -85,10 +89,6 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	if len(row) > m.width && !blank(row[m.width:]) {
 		return &Reject{Line: k.Line, Code: CodeTooManyCells, Reason: "the row has more cells than the header: put quotes around a cell that holds the character between cells"}, nil
 	}
-	phone, email := cell(row, m.at[rolePhone]), cell(row, m.at[roleEmail])
-	if email == "" && strings.Contains(phone, "@") {
-		phone, email = "", phone
-	}
 	country, understood := rc.o.Country, true
 	inColumn := cell(row, m.at[roleCountry])
 	if inColumn != "" {
@@ -97,39 +97,55 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	k.Country = country
 
 	var wrong *Reject
-	if phone != "" {
-		e164, region, err := rc.numbers.parse(phone, country)
-		if err == errWords {
-			if number, of, refused := rc.numbers.parse(withoutWords(phone), country); refused == nil {
-				e164, region, err = number, of, nil
+	var phones, emails []string
+	addEmails := func(text string, column int) {
+		found, _ := campaign.EmailsIn(WithoutFormulaMark(text))
+		if len(found) == 0 {
+			wrong = &Reject{Line: k.Line, Column: rc.headerOf(column), Code: CodeNotAnEmail, Reason: notAnEmail, Value: text}
+		}
+		emails = appendNew(emails, found...)
+	}
+	if text := cell(row, m.at[roleEmail]); text != "" {
+		addEmails(text, m.at[roleEmail])
+	}
+	for _, column := range append([]int{m.at[rolePhone]}, rc.spare...) {
+		text := cell(row, column)
+		if text == "" {
+			continue
+		}
+		if strings.Contains(text, "@") {
+			addEmails(text, column)
+			continue
+		}
+		found, err := rc.numbers.all(text, country)
+		if err == errWords { // whoever wrote STOP must not be written to
+			if others, refused := rc.numbers.all(withoutWords(text), country); refused == nil {
+				found, err = appendNew(found, others...), nil
 			}
 		}
+		phones = appendNew(phones, found...)
 		switch {
 		case err == nil:
-			k.Phone = e164
-			if region != "" {
-				k.Country = region
-			}
-			if rc.numbers.holdsSeveral(phone, country) {
-				wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Reason: "the cell holds several numbers, of which only one was taken: give each a row of its own", Value: mask(phone)}
-			}
 		case err == errNational && !understood:
 			return &Reject{Line: k.Line, Column: m.title[roleCountry], Code: CodeUnknownCountry, Value: inColumn,
 				Reason: "the number is in national form, and the country is not understood: write its code of two letters, such as AU"}, nil
 		default:
-			wrong = &Reject{Line: k.Line, Column: m.title[rolePhone], Code: err.code, Reason: err.reason, Value: phone}
+			wrong = &Reject{Line: k.Line, Column: rc.headerOf(column), Code: err.code, Reason: err.reason, Value: text}
 			if err == errNational {
 				return wrong, nil // the file as a whole is refused for it
 			}
 		}
 	}
-	if email != "" {
-		if o, err := campaign.NewOptOutEmail(WithoutFormulaMark(email)); err == nil {
-			k.Email = o.Key
-		} else {
-			wrong = &Reject{Line: k.Line, Column: m.title[roleEmail], Code: CodeNotAnEmail, Reason: err.Error(), Value: email}
+	// A second e-mail column is a further column.
+	for i, name := range m.columns.Names() {
+		if text := cell(row, m.fields[i]); strings.Contains(text, "@") && name != "source" && name != "reason" {
+			if found, alone := campaign.EmailsIn(WithoutFormulaMark(text)); alone {
+				emails = appendNew(emails, found...)
+			}
 		}
 	}
+	// Neither has white space in it: OptOuts takes them apart again.
+	k.Phone, k.Email = strings.Join(phones, " "), strings.Join(emails, " ")
 	k.FirstName, k.LastName = cell(row, m.at[roleFirstName]), cell(row, m.at[roleLastName])
 	k.Country = country // of the address: a number says its own
 	rc.fillAddress(k, row, cell(row, m.at[roleFullName]))
@@ -154,6 +170,48 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 		wrong.Code, wrong.Reason = CodePartlyTaken, "the rest of the row was taken; "+wrong.Reason
 	}
 	return nil, wrong
+}
+
+const notAnEmail = "this is not an e-mail address: write it like ann@example.com"
+
+// headerOf is what the header calls a column of numbers or e-mail addresses;
+// empty for a further one.
+func (rc *rowChecker) headerOf(column int) string {
+	for _, r := range []role{rolePhone, roleEmail} {
+		if rc.mapping.at[r] == column {
+			return rc.mapping.title[r]
+		}
+	}
+	return ""
+}
+
+func appendNew(all []string, more ...string) []string {
+	for _, s := range more {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// all returns every number in a text in E.164. The error is that of a part that
+// is none.
+func (n *numbers) all(text, country string) (e164 []string, wrong *numberError) {
+	parts := []string{text}
+	if plain := unwrap(plainCharacters(text)); n.holdsSeveral(text, country) {
+		if _, changed, err := numberInCell(plain); !changed && err == nil {
+			parts, _ = numbersIn(plain)
+		}
+	}
+	for _, part := range parts {
+		number, _, err := n.parse(unwrap(part), country)
+		if err != nil {
+			wrong = err
+			continue
+		}
+		e164 = append(e164, number)
+	}
+	return e164, wrong
 }
 
 // WithoutFormulaMark takes off the apostrophe that our exports put before a text

@@ -46,7 +46,15 @@ func TestOptOutsAreReadFromAnyFile(t *testing.T) {
 		"several opt-outs of one number": {"phone,email\n+61412345678,a@example.com\n+61412345678,b@example.com\n+61412345678,A@example.com\n", "",
 			[]string{"2 phone +61412345678", "2 email a@example.com", "3 phone +61412345678", "3 email b@example.com"}, []string{`4 duplicate "" `}},
 		"what an export marks as no formula": {"phone,email\n,'=a@example.com\n,'o'neil@example.com\n", "",
-			[]string{"2 email =a@example.com", "3 email 'o'neil@example.com"}, nil},
+			[]string{"2 email =a@example.com", "3 email o'neil@example.com"}, nil},
+		"every phone column": {"phone,mobile,home phone\n+61412345678,+61412345679,08 9200 1234\n,12,+61412345670\n", "AU",
+			[]string{"2 phone +61412345679", "2 phone +61412345678", "2 phone +61892001234", "3 phone +61412345670"}, []string{`3 partly_taken "mobile" ••`}},
+		"several numbers in a cell": {"phone\n+61412345678 / +61412345679\n0412 345 670 / 0412 345 671 / 0412 345 670\n", "AU",
+			[]string{"2 phone +61412345678", "2 phone +61412345679", "3 phone +61412345670", "3 phone +61412345671"}, nil},
+		"every e-mail column": {"email,email 2,note,reason\nAnn <ann@example.com>; a@work.example,mailto:a@home.example,told by bob@example.com,bob@example.com\n", "",
+			[]string{"2 email ann@example.com", "2 email a@work.example", "2 email a@home.example"}, nil},
+		"several columns without a header": {"+61412345678,+61412345679,ann@example.com,a@work.example\n+61412345670,+61412345671,bob@example.com,\n", "",
+			[]string{"1 phone +61412345678", "1 phone +61412345679", "1 email ann@example.com", "1 email a@work.example", "2 phone +61412345670", "2 phone +61412345671", "2 email bob@example.com"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -109,5 +117,14 @@ func TestWordsBesideANumberThatOptsOutDoNotLoseIt(t *testing.T) {
 	got := importText(t, "phone\nSTOP +61491570006\n+61491570156 (deceased)\n0491 570 XXX\n", Options{OptOuts: true, Country: "AU"})
 	if len(got.Contacts) != 2 || got.Contacts[0].Phone != "+61491570006" || got.Contacts[1].Phone != "+61491570156" || len(got.Rejects) != 1 {
 		t.Errorf("%+v %+v", got.Contacts, got.Rejects)
+	}
+}
+
+func TestWhoHasOptedOutHidesNobodyBehindIt(t *testing.T) {
+	t.Parallel()
+	text := "name,address,city,postcode,country\nAnn Smith,1 Hill St,Perth,6000,AU\nBob Smith,1 Hill St,Perth,6000,AU\nCas Smith,1 Hill St,Perth,6000,AU\n"
+	got := importText(t, text, Options{Identity: campaign.ByHousehold, OptedOut: func(c *campaign.Contact) bool { return c.FirstName == "Ann" }})
+	if got.Err != nil || len(got.Contacts) != 1 || got.Contacts[0].FirstName != "Bob" || got.Summary.Suppressed != 1 || got.Summary.Duplicates != 1 {
+		t.Errorf("%+v, %v: %+v", got.Summary, got.Err, got.Contacts)
 	}
 }

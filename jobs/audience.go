@@ -67,6 +67,9 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 	}
 	rejects := &rejectsFile{path: p.rejectsPath(base)}
 	bar := p.meter("importing "+base, "rows")
+	if err := in.keepWhoIsThere(ctx, &options); err != nil {
+		return nil, err
+	}
 	options.Seen, options.Reject = in.seen, rejects.write
 	options.Progress = func(done importer.Progress) { bar.Report(done.Rows, estimate(done, size)) }
 	sum, err := importer.Import(ctx, file, in.sink, options)
@@ -88,13 +91,17 @@ func (p *Preparer) Import(ctx context.Context, r ImportRequest) (*Audience, erro
 
 // importOptions is how a file is read, for an import and for its preview.
 func (p *Preparer) importOptions(ctx context.Context, r ImportRequest) (importer.Options, error) {
-	optedOut, err := p.Ledger.OptedOut(ctx)
-	return importer.Options{
+	o := importer.Options{
 		Name: filepath.Base(FileName(r.File)), Country: r.Country, Identity: r.Identity, FileColumn: r.FileColumn,
 		Encoding: r.Encoding, Delimiter: r.Delimiter, Sheet: r.Sheet, Member: r.Member,
 		Map: r.Map, Header: r.Header, ShowValues: r.ShowValues, Key: r.Key,
-		OptedOut: func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) },
-	}, err
+	}
+	if r.Key != "" {
+		return o, nil // a row is not all of a contact: intake.update asks of whole ones
+	}
+	optedOut, err := p.Ledger.OptedOut(ctx)
+	o.OptedOut = func(c *campaign.Contact) bool { return optedOut.BarsAtImport(c, r.Identity) }
+	return o, err
 }
 
 // estimate is how many rows the file will have had, by the bytes read so far.

@@ -61,6 +61,29 @@ func (p *Preparer) intake(ctx context.Context, r *ImportRequest) (*intake, error
 	return in, nil
 }
 
+// keepWhoIsThere lets rows pass that are only held against a list, and whose
+// recipient is in it though it has opted out since: the same file is to say the
+// same.
+func (in *intake) keepWhoIsThere(ctx context.Context, o *importer.Options) error {
+	barred := o.OptedOut
+	if in.held == nil || barred == nil {
+		return nil
+	}
+	there := campaign.NewSeen()
+	var key []byte
+	err := in.p.Ledger.EachContact(ctx, in.base.ID, func(c *campaign.Contact) error {
+		if barred(c) {
+			key = in.r.Identity.AppendKey(key[:0], c, ownFile(in.r, c))
+			there.AddBytes(key)
+		}
+		return nil
+	})
+	o.OptedOut = func(c *campaign.Contact) bool {
+		return barred(c) && !there.Has(in.r.Identity.AppendKey(nil, c, ownFile(in.r, c)))
+	}
+	return err
+}
+
 // identity is by what the list will tell its recipients apart.
 func (in *intake) identity() string {
 	switch {
@@ -150,10 +173,17 @@ func (in *intake) compare(n ledger.ListCounts) (*Audience, error) {
 		in.base.Name)
 }
 
-// update merges the rows of the file into the list.
+// update merges the rows of the file into the list. A contact that is there stays,
+// though it may have opted out since: planning asks again. Of the others those are
+// left out who have.
 func (in *intake) update(ctx context.Context, sum *importer.Summary, n *ledger.ListCounts, reject func(importer.Reject) error) error {
 	country, _ := importer.CountryCode(in.r.Country)
+	optedOut, err := in.p.Ledger.OptedOut(ctx)
+	if err != nil {
+		return err
+	}
 	var key []byte
+	suppressed := 0
 	got, err := in.w.Update(ctx, ledger.Update{
 		Find: func(c *campaign.Contact) (int, bool) {
 			var ok bool
@@ -172,10 +202,14 @@ func (in *intake) update(ctx context.Context, sum *importer.Summary, n *ledger.L
 		},
 		New: func(row *campaign.Contact) (campaign.Contact, bool, error) {
 			c := campaign.NewContact(row, country)
-			if c.Phone != "" || c.Address.Complete() {
-				return c, true, nil
+			switch {
+			case c.Phone == "" && !c.Address.Complete():
+				return c, false, reject(importer.NoDestination(&c))
+			case optedOut.BarsAtImport(&c, in.r.Identity):
+				suppressed++
+				return c, false, reject(importer.Suppressed(c.Line))
 			}
-			return c, false, reject(importer.NoDestination(&c))
+			return c, true, nil
 		},
 	})
 	if err != nil {
@@ -187,12 +221,13 @@ func (in *intake) update(ctx context.Context, sum *importer.Summary, n *ledger.L
 			got.Ambiguous, in.base.Name, in.r.Key, in.base.Name, in.r.Key)
 	}
 	n.Imported -= got.Refused
-	n.Rejected += got.Refused
+	n.Rejected += got.Refused - suppressed
+	n.Suppressed += suppressed
 	n.Added, n.Updated, n.Unchanged = got.Added, got.Updated, got.Unchanged
 	if in.base == nil && n.Imported == 0 {
-		return campaign.Errorf(campaign.CodeInvalid, "none of the %d rows has a phone number or a complete address, and the list is not there yet", n.Rows)
+		return campaign.Errorf(campaign.CodeInvalid, "none of the %d rows has a phone number or a complete address and has not opted out, and the list is not there yet", n.Rows)
 	}
-	sum.Imported, sum.Rejected = n.Imported, n.Rejected
+	sum.Imported, sum.Rejected, sum.Suppressed = n.Imported, n.Rejected, n.Suppressed
 	return nil
 }
 

@@ -200,7 +200,7 @@ func (w *ListWriter) mergePart(ctx context.Context, part []campaign.Contact, u U
 		}
 		at, there := slices.BinarySearch(w.lines, uint32(line))
 		if !there {
-			continue // the row was left out by the import: its recipient has opted out
+			continue // the row was left out by the import
 		}
 		if spoken.has(int64(at)) {
 			n.Ambiguous++

@@ -26,11 +26,13 @@ type Crowd struct {
 }
 
 // NewCrowd makes an empty crowd of people who would be sent the content: told
-// by their number, or by name and address whatever is printed for them.
+// by their number, or by name and address whatever is printed for them; by the
+// address alone where one goes to a household.
 func NewCrowd(from string, content *campaign.Content) *Crowd {
 	by := campaign.ByPost
-	if content.Channel.IsPhone() {
-		by = campaign.ByNumber
+	switch id := content.Identity(); id {
+	case campaign.ByNumber, campaign.ByHousehold:
+		by = id
 	}
 	return &Crowd{From: from, by: by, seen: campaign.NewSeen()}
 }
@@ -49,7 +51,7 @@ func (d *Crowd) Add(c *campaign.Contact) {
 func (d *Crowd) Has(c *campaign.Contact) bool { return d.identify(c) && d.seen.Has(d.key) }
 
 func (d *Crowd) identify(c *campaign.Contact) bool {
-	if d.by == campaign.ByNumber && c.Phone == "" || d.by == campaign.ByPost && !c.Address.Complete() {
+	if d.by == campaign.ByNumber && c.Phone == "" || d.by != campaign.ByNumber && !c.Address.Complete() {
 		return false
 	}
 	d.key = d.by.AppendKey(d.key[:0], c, "")

@@ -165,6 +165,7 @@ func TestCrowd(t *testing.T) {
 		{sms, []bool{true, false, false, false}, 1},
 		{&campaign.Content{Channel: campaign.Postcard}, []bool{false, true, false, false}, 1},
 		{&campaign.Content{Channel: campaign.Letter, FileColumn: "pdf"}, []bool{false, true, false, false}, 1},
+		{&campaign.Content{Channel: campaign.Letter, Household: true}, []bool{false, true, true, false}, 1},
 	} {
 		crowd := NewCrowd("list:x", c.content)
 		crowd.Add(&campaign.Contact{Phone: "+61411111111", FirstName: "Ann"})

@@ -113,6 +113,52 @@ func TestUpdateChangesWhoIsThereAndAddsTheOthers(t *testing.T) {
 		holds(map[string]any{"version": 2, "contacts": 4, "imported": 4, "added": 0, "updated": 0, "unchanged": 4, "changed": false})
 }
 
+// A row of an update is not all of a contact, so that opt-outs are asked of whole
+// ones: of those that are new, and by planning of those that are there.
+func TestAnUpdateAsksOptOutsOfWholeContacts(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", "phone,reference,plan,address,city,postcode,country\n+61411111111,a,x,1 High St,Perth,6000,AU\n+61411111112,b,x,,,,\n")
+	s.file("changes.csv", "reference,phone,plan\nb,,gold\na,+61411111111,gold\nc,+61411111119,gold\nd,+61411111118,gold\n")
+	s.run("list", "import", "vips", "people.csv").exits(exitDone)
+	s.run("optout", "add", "+61411111111", "+61411111119").exits(exitDone)
+	s.run("list", "import", "vips", "changes.csv", "--update", "reference", "--json").exits(exitDone).holds(map[string]any{
+		"rows": 4, "imported": 3, "duplicates": 0, "rejected": 0, "suppressed": 1, "added": 1, "updated": 2, "unchanged": 0, "contacts": 3,
+	})
+	if got, want := s.rows("vips"), "+61411111111,,a,gold\n+61411111112,,b,gold\n+61411111118,,d,gold\n"; got != want {
+		t.Errorf("the list is\n%s", got)
+	}
+	if b, err := os.ReadFile(filepath.Join(s.dir, "changes.rejects.csv")); err != nil || strings.Count(string(b), "opted_out") != 1 || !strings.Contains(string(b), "\n4,") {
+		t.Errorf("the report of dropped rows is %q, %v", b, err)
+	}
+}
+
+func TestTheSameFileSaysTheSameThoughSomebodyHasOptedOutSince(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", firstFile)
+	s.run("optout", "add", "+61411111112").exits(exitDone)
+	s.run("list", "import", "vips", "people.csv").exits(exitDone).says("2 imported", "1 suppressed")
+	s.run("optout", "add", "+61411111113").exits(exitDone)
+	s.run("list", "import", "vips", "people.csv", "--json").exits(exitDone).
+		holds(map[string]any{"version": 1, "contacts": 2, "imported": 2, "suppressed": 1, "unchanged": 2, "changed": false})
+}
+
+func TestAFileOfWhichNobodyIsLeftChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newShell(t)
+	s.file("people.csv", firstFile)
+	s.file("gone.csv", "phone\n+61411111118\n+61411111119\n12\n")
+	s.run("optout", "add", "+61411111118", "+61411111119").exits(exitDone)
+	s.run("list", "import", "gone", "gone.csv").exits(exitFailed).warns("nobody is left of the 3 rows: 2 of them have opted out")
+	s.run("list", "show", "gone").exits(exitFailed)
+	s.run("list", "import", "vips", "people.csv").exits(exitDone)
+	s.run("list", "import", "vips", "gone.csv", "--replace").exits(exitFailed).warns("nobody is left")
+	if got := s.contacts("vips"); len(got) != 3 {
+		t.Errorf("the list has %d contacts", len(got))
+	}
+}
+
 func TestAnUpdateByEMailNeedsNoNumber(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
