@@ -492,6 +492,33 @@ func (l *Ledger) HeldFor(ctx context.Context, phones []string) ([]HeldMessages, 
 	return all, rows.Err()
 }
 
+// Held counts what the provider holds, for whomever.
+func (l *Ledger) Held(ctx context.Context) ([]HeldMessages, error) {
+	now, err := l.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := l.store.read().QueryContext(ctx, `SELECT c.id, c.held_until, sum(b.accepted) FROM campaigns c JOIN batches b ON b.campaign_id = c.id
+		WHERE c.held_until > $1 AND b.accepted > 0 GROUP BY c.id, c.held_until ORDER BY c.id`, now.UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("asking what the provider holds: %w", err)
+	}
+	defer rows.Close()
+	var all []HeldMessages
+	for rows.Next() {
+		var (
+			h     HeldMessages
+			until int64
+		)
+		if err := rows.Scan(&h.Campaign, &until, &h.Messages); err != nil {
+			return nil, fmt.Errorf("asking what the provider holds: %w", err)
+		}
+		h.Until = fromMillis(until)
+		all = append(all, h)
+	}
+	return all, rows.Err()
+}
+
 // packOptOut packs the parts of an address; the other kinds are their key.
 func packOptOut(o *campaign.OptOut) string {
 	if o.Kind != campaign.OptOutAddress {

@@ -120,6 +120,10 @@ type optOutAddedJSON struct {
 	Added        int              `json:"added"`
 	AlreadyThere int              `json:"already_there"`
 	Held         []optOutHeldJSON `json:"held_by_provider"` // messages to these numbers that the provider has already and sends at its hour
+	// Campaigns of which the provider holds messages, where it was not looked
+	// whether any is for an e-mail address, a street address or what comes after
+	// the first 100 entries.
+	Unchecked []optOutHeldJSON `json:"held_unchecked"`
 }
 
 type optOutHeldJSON struct {
@@ -143,7 +147,7 @@ func (m *Main) optoutAdd(ctx context.Context, phones []string, t *optOutTarget, 
 	if err != nil {
 		return err
 	}
-	out := optOutAddedJSON{Added: added, AlreadyThere: len(all) - added, Held: []optOutHeldJSON{}}
+	out := optOutAddedJSON{Added: added, AlreadyThere: len(all) - added, Held: []optOutHeldJSON{}, Unchecked: []optOutHeldJSON{}}
 	var numbers []string
 	for _, o := range all[:min(len(all), 100)] {
 		if o.Kind == campaign.OptOutPhone {
@@ -157,15 +161,42 @@ func (m *Main) optoutAdd(ctx context.Context, phones []string, t *optOutTarget, 
 	for _, h := range held {
 		out.Held = append(out.Held, optOutHeldJSON{h.Campaign, h.Messages, h.Until})
 	}
+	if len(numbers) < len(all) {
+		if out.Unchecked, err = m.heldUnchecked(ctx, l); err != nil {
+			return err
+		}
+	}
 	if m.json {
 		return m.printJSON(out)
 	}
 	m.say("%s added, %s there already", plural(added, "opt-out"), number(out.AlreadyThere))
+	m.sayUnchecked(out.Unchecked)
 	for _, h := range held {
 		m.say("the provider holds %s of campaign %d for them until %s, and sends that all the same: `postrider campaign cancel %d --to NUMBER` cancels it there",
 			plural(h.Messages, "message"), h.Campaign, hour(h.Until), h.Campaign)
 	}
 	return nil
+}
+
+// heldUnchecked are the campaigns of which the provider holds messages, for
+// whomever.
+func (m *Main) heldUnchecked(ctx context.Context, l *ledger.Ledger) ([]optOutHeldJSON, error) {
+	held, err := l.Held(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the opt-outs are on the list, but what the provider holds is not known: %w", err)
+	}
+	all := []optOutHeldJSON{}
+	for _, h := range held {
+		all = append(all, optOutHeldJSON{h.Campaign, h.Messages, h.Until})
+	}
+	return all, nil
+}
+
+func (m *Main) sayUnchecked(held []optOutHeldJSON) {
+	for _, h := range held {
+		m.say("the provider holds %s of campaign %d until %s; whether any of them is for these opt-outs was not looked up, and it would be sent all the same: see `postrider campaign cancel --help`",
+			plural(h.Messages, "message"), h.Campaign, hour(h.Until))
+	}
 }
 
 func (m *Main) optoutRmCommand() *cobra.Command {
@@ -278,6 +309,8 @@ type optOutImportJSON struct {
 	Added        int    `json:"added"`
 	AlreadyThere int    `json:"already_there"`
 	RejectsFile  string `json:"rejects_file"`
+	// Campaigns of which the provider holds messages: not looked through.
+	Unchecked []optOutHeldJSON `json:"held_unchecked"`
 }
 
 func (m *Main) optoutImport(ctx context.Context, file, source, reason string) error {
@@ -296,13 +329,19 @@ func (m *Main) optoutImport(ctx context.Context, file, source, reason string) er
 		return err
 	}
 	s := r.Summary
+	unchecked, err := m.heldUnchecked(ctx, l)
+	if err != nil {
+		return err
+	}
 	if m.json {
 		return m.printJSON(optOutImportJSON{
-			Rows: s.Rows, Taken: s.Imported, Duplicates: s.Duplicates, Rejected: s.Rejected, Partly: s.Partly,
+			Unchecked: unchecked,
+			Rows:      s.Rows, Taken: s.Imported, Duplicates: s.Duplicates, Rejected: s.Rejected, Partly: s.Partly,
 			Entries: r.Entries, Added: r.Added, AlreadyThere: r.Entries - r.Added, RejectsFile: r.RejectsFile,
 		})
 	}
 	m.say("%s added, %s there already", plural(r.Added, "opt-out"), number(r.Entries-r.Added))
+	m.sayUnchecked(unchecked)
 	m.say("%s rows: %s taken, %s duplicates, %s rejected", number(s.Rows), number(s.Imported), number(s.Duplicates), number(s.Rejected))
 	if s.Partly > 0 {
 		m.say("of %s taken a part could not be read", plural(s.Partly, "row"))

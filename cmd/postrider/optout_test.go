@@ -160,5 +160,10 @@ func TestOptingOutTellsWhatTheProviderStillHolds(t *testing.T) {
 	id := s.sending("spring", 3, "aap", func(c *ledger.NewCampaign) { c.Content.Schedule = time.Now().Add(time.Hour).Unix() })
 	s.run("optout", "add", "+61412000000", "+61412000002").exits(exitDone).
 		says("2 opt-outs added", fmt.Sprintf("the provider holds 1 message of campaign %d", id), fmt.Sprintf("campaign cancel %d --to NUMBER", id))
-	s.run("optout", "add", "+61412000001", "--json").exits(exitDone).says(`"held_by_provider": [`, `"messages": 1`).hides("412000001")
+	s.run("optout", "add", "+61412000001", "--json").exits(exitDone).says(`"held_by_provider": [`, `"messages": 1`, `"held_unchecked": []`).hides("412000001")
+	// Of an e-mail address it is not looked up, and that is said.
+	s.run("optout", "add", "--email", "ann@example.com").exits(exitDone).
+		says("1 opt-out added", fmt.Sprintf("the provider holds 2 messages of campaign %d", id), "was not looked up")
+	s.file("stop.csv", "+61412000001\n")
+	s.run("optout", "import", "stop.csv").exits(exitDone).says("the provider holds 2 messages", "was not looked up")
 }
