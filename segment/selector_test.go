@@ -154,7 +154,7 @@ func TestSampleOfPeople(t *testing.T) {
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	home := campaign.Address{Name: "Ann", Line1: "1 Way", City: "Perth", PostalCode: "6000", Country: "AU"}
-	shouted := campaign.Address{Name: "ANN ", Line1: "1  WAY", City: "perth", PostalCode: "6000", Country: "au"}
+	shouted := campaign.Address{Name: "ANN ", Line1: "1  WAY", City: "perth", PostalCode: "6000", Country: "AU"}
 	spouse := home
 	spouse.Name = "Bob"
 	for _, c := range []struct {
