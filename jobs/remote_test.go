@@ -326,6 +326,80 @@ func TestAPushThatDiesGoesOn(t *testing.T) {
 	r.onlyOnce(done.Remote.ID, people)
 }
 
+// TestAPushThatDiesInASlowImportGoesOn has the first push die while the
+// provider imports, before and after the first contacts have arrived.
+func TestAPushThatDiesInASlowImportGoesOn(t *testing.T) {
+	for _, after := range []time.Duration{0, 2500 * time.Millisecond, 4 * time.Second} {
+		t.Run(after.String(), func(t *testing.T) {
+			r := newRemoteRig(t, setup{sandbox: sandbox.Options{Imports: sandbox.ImportMode{Delay: 2 * time.Second, RowsPerSecond: 20}}})
+			people := crowd(56)
+			li := r.stored("people", people...)
+			ctx, die := context.WithCancel(r.ctx)
+			defer die()
+			until := r.clock.Now().Add(after)
+			r.front(func(w http.ResponseWriter, req *http.Request) {
+				r.sb.ServeHTTP(w, req)
+				if strings.HasSuffix(req.URL.Path, "/import") {
+					die()
+				}
+			})
+			plan, err := r.another().PreparePush(ctx, jobs.PushRequest{List: li, RemoteName: "people", Wait: 10 * time.Minute})
+			r.ok(err)
+			if _, err := plan.Run(ctx); err == nil {
+				t.Fatal("the push did not die")
+			}
+			r.front(nil)
+			r.ok(r.clock.pause(r.ctx, max(0, until.Sub(r.clock.Now()))))
+			_, done := r.push(li)
+			r.ok(r.clock.pause(r.ctx, time.Hour)) // nothing comes later
+			r.equal([]int{done.Missing, done.Surplus, done.Removed, len(r.remoteRows(done.Remote.ID))}, []int{0, 0, 0, len(people)})
+			r.onlyOnce(done.Remote.ID, people)
+		})
+	}
+}
+
+func TestAListThatSomebodyElseMadeLosesNobody(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	theirs, err := r.p.Client().Lists.Create(r.ctx, "theirs")
+	r.ok(err)
+	people := crowd(20)
+	for _, k := range []clicksend.Person{
+		{PhoneNumber: people[0].Phone, FirstName: people[0].FirstName, LastName: people[0].LastName},
+		{PhoneNumber: people[0].Phone, FirstName: people[0].FirstName, LastName: people[0].LastName},
+		{PhoneNumber: "+61412999999"}, {PhoneNumber: "+61412999999"},
+	} {
+		_, err := r.p.Client().Contacts.Create(r.ctx, theirs.ID, k)
+		r.ok(err)
+	}
+	_, done := r.push(r.stored("people", people...), func(q *jobs.PushRequest) { q.RemoteID = theirs.ID })
+	r.equal([]int{done.Already, done.Imported, done.Missing, done.Removed, done.Surplus, done.Others, int(done.Remote.Contacts)}, []int{1, 19, 0, 0, 1, 2, 23})
+}
+
+func TestTwoPushesOfOneListDoNotMix(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	people := crowd(30)
+	li := r.stored("people", people...)
+	var once sync.Once
+	var second error
+	r.front(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/import") {
+			once.Do(func() {
+				plan, err := r.another().PreparePush(r.ctx, jobs.PushRequest{List: li, RemoteName: "people", Wait: time.Minute})
+				if err == nil {
+					_, err = plan.Run(r.ctx)
+				}
+				second = err
+			})
+		}
+		r.sb.ServeHTTP(w, req)
+	})
+	_, done := r.push(li)
+	if campaign.ErrorCode(second) != campaign.CodeConflict || !strings.Contains(second.Error(), "wait until it is done") {
+		t.Errorf("the second push: %v", second)
+	}
+	r.onlyOnce(done.Remote.ID, people)
+}
+
 func TestAListComesBackAsItWasPushed(t *testing.T) {
 	r := newRemoteRig(t, setup{})
 	people := crowd(1234)

@@ -237,7 +237,8 @@ type pushJSON struct {
 	MissingFile string             `json:"missing_file"`
 	Removed     int                `json:"duplicates_removed"`
 	Lost        int                `json:"answers_lost"`
-	Others      int                `json:"others"` // contacts of the provider's list that are not of ours
+	Others      int                `json:"others"`  // contacts of the provider's list that are not of ours
+	Surplus     int                `json:"surplus"` // of ours, there more often than here
 	Growing     bool               `json:"still_importing"`
 	Suppressed  int                `json:"suppressed"`
 	Unreachable int                `json:"unreachable"` // without phone, e-mail and fax
@@ -348,7 +349,7 @@ func (m *Main) sayPushed(plan *jobs.PushPlan, done *jobs.Pushed, name, host stri
 	if m.json {
 		return m.printJSON(pushJSON{
 			List: name, Host: host, RemoteList: remoteListOf(&done.Remote), Contacts: plan.Contacts, Already: done.Already, Imported: done.Imported,
-			Missing: done.Missing, MissingFile: done.MissingFile, Removed: done.Removed, Lost: done.Lost, Others: done.Others, Growing: done.Growing,
+			Missing: done.Missing, MissingFile: done.MissingFile, Removed: done.Removed, Lost: done.Lost, Others: done.Others, Surplus: done.Surplus, Growing: done.Growing,
 			Suppressed: plan.Suppressed, Unreachable: plan.Unreachable, Same: plan.Same, NotCopied: append([]jobs.ColumnCount{}, plan.NotCopied...),
 		})
 	}
@@ -362,7 +363,10 @@ func (m *Main) sayPushed(plan *jobs.PushPlan, done *jobs.Pushed, name, host stri
 	if done.Growing {
 		m.say("the provider is still importing: run the same push again in a while, which adds what is missing then and removes what came twice")
 	}
-	if done.Missing > 0 {
+	if done.Surplus > 0 {
+		m.say("%s contacts are more than once on it; Postrider removes those that agree in every field, and only from a list that it made", number(done.Surplus))
+	}
+	if done.MissingFile != "" {
 		m.say("%s contacts are missing there, with line: %s", number(done.Missing), done.MissingFile)
 	}
 	return nil

@@ -118,6 +118,7 @@ func TestTheProvidersOptOutListIsPulled(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
 	s.provider(sandbox.Options{})
+	s = s.with("POSTRIDER_SETTLE=1s")
 	s.list("stops", people(3)...)
 	s.run("list", "push", "stops", "--remote-list", "1", "--yes").exits(exitDone)
 	s.run("optout", "pull", "--remote-list", "1").exits(exitDone).says("3 opt-outs added, 0 there already", "3 taken")
