@@ -47,13 +47,13 @@ type Pulled struct {
 	List        *ledger.List
 	Summary     importer.Summary
 	RejectsFile string // lists every dropped contact by its number at the provider; empty when none was dropped
-	Passes      int    // how often the provider's list was read until it stood still
-	Resumed     int    // pages that an earlier pull had read
+	Passes      int    // how often the provider's list was read until it stood still, by this pull
+	Resumed     int    // pages that an earlier pull had read, which was interrupted
 }
 
 // Pull copies a list of the provider's, whole or not at all. What was read lies
-// in the data folder until then: a pull that was interrupted goes on with the
-// page it had come to.
+// in the data folder until then. A pull that was interrupted reads the list once
+// more: nothing tells whether it changed meanwhile.
 func (r *Remote) Pull(ctx context.Context, q PullRequest) (out *Pulled, err error) {
 	account, err := r.identity(ctx)
 	if err != nil {
@@ -84,11 +84,11 @@ func (r *Remote) Pull(ctx context.Context, q PullRequest) (out *Pulled, err erro
 	if out.Resumed, err = r.fill(ctx, s, q.RemoteID); err != nil {
 		return nil, err
 	}
-	out.Passes = s.reading.pass
+	out.Passes = s.reading.pass - s.reading.broken
 	return out, r.store(ctx, s, q, out)
 }
 
-// fill reads the pages that a spool lacks, and returns how many it had.
+// fill reads the list into a spool, and returns how many pages it had before.
 func (r *Remote) fill(ctx context.Context, s *spool, list int64) (had int, err error) {
 	had = s.pages
 	bar := r.meter("reading the provider's list", "contacts")
@@ -159,6 +159,7 @@ type spool struct {
 	lock    *flock.Flock
 	reading *contactReading
 	pages   int             // that were there when it was opened
+	all     bool            // whoever was ever seen counts, not only who is on the list
 	has     [pulledMax]bool // which fields any contact has
 
 	mu    sync.Mutex
@@ -214,7 +215,13 @@ func (s *spool) open(head spoolHead, now time.Time) (err error) {
 			return was == head && age < spoolLife && age > -spoolLife
 		}
 		var p contactPage
-		if pass, page := s.reading.next(); json.Unmarshal(line, &p) != nil || p.Pass != pass || p.Page != page || s.reading.done {
+		if json.Unmarshal(line, &p) != nil {
+			return false
+		}
+		switch pass, page := s.reading.next(); {
+		case p.Pass == s.reading.pass+1 && p.Page == 1:
+			s.reading.resume() // an earlier pull did
+		case p.Pass != pass || p.Page != page:
 			return false
 		}
 		s.reading.take(&p)
@@ -224,6 +231,9 @@ func (s *spool) open(head spoolHead, now time.Time) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("reading the pages of the pull that was interrupted: %w", err)
+	}
+	if s.pages > 0 {
+		s.reading.resume()
 	}
 	// The rest was not written to its end, or is of no use.
 	if err := s.file.Truncate(good); err != nil {
@@ -376,7 +386,7 @@ func (s *spool) csv(to io.Writer, wanted func(column string) bool) error {
 		}
 		for i := range p.Rows {
 			k := &p.Rows[i]
-			if last[k.ID] != int32(p.Pass) || !s.reading.counts(int32(p.Pass)) {
+			if last[k.ID] != int32(p.Pass) || !s.all && !s.reading.counts(int32(p.Pass)) {
 				continue
 			}
 			last[k.ID] = -1 // it may stand on two pages

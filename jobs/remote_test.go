@@ -475,7 +475,7 @@ func (r *remoteRig) dying(id int64, pages int64) {
 	r.front(nil)
 }
 
-func TestAPullThatDiesGoesOnWithItsPage(t *testing.T) {
+func TestAPullThatDiesReadsTheListOnceMore(t *testing.T) {
 	for name, damage := range map[string]func(file string) (lost int){
 		"as it was":   func(string) int { return 0 },
 		"a torn line": func(file string) int { return cutFile(t, file, 100) },
@@ -500,7 +500,7 @@ func TestAPullThatDiesGoesOnWithItsPage(t *testing.T) {
 			done, err := r.Pull(r.ctx, jobs.PullRequest{RemoteID: id, Name: "back"})
 			r.ok(err)
 			asked := int(r.sb.Stats().Endpoints[viewContacts].Requests - before)
-			r.equal([]int{done.Resumed, asked, done.List.Contacts}, []int{4 - lost, 6 + lost, 1000})
+			r.equal([]int{done.Resumed, asked, done.List.Contacts, done.Passes}, []int{4 - lost, 10, 1000, 1})
 			r.noSpool()
 		})
 	}
@@ -540,26 +540,54 @@ func TestPagesThatAreTooOldOrNotOfThisAccountAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestAPullThatIsGoneOnWithSeesWhatChangedMeanwhile(t *testing.T) {
+func TestAPullThatDiedSeesWhatChangedMeanwhile(t *testing.T) {
+	for name, come := range map[string]int{"50 removed": 0, "50 removed, and as many added": 50} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemoteRig(t, setup{})
+			id := r.remoteCrowd(500)
+			r.dying(id, 3)
+			rows := r.remoteRows(id)
+			want := map[string]bool{}
+			for i, k := range rows { // all pages move by half a page
+				if i < 50 {
+					r.ok(r.p.Client().Contacts.Delete(r.ctx, id, k.ID))
+				} else {
+					want[k.PhoneNumber] = true
+				}
+			}
+			for i := range come {
+				phone := fmt.Sprintf("+614130000%02d", i)
+				_, err := r.p.Client().Contacts.Create(r.ctx, id, clicksend.Person{PhoneNumber: phone})
+				r.ok(err)
+				want[phone] = true
+			}
+			r.dying(id, 4) // once more
+			done, err := r.Pull(r.ctx, jobs.PullRequest{RemoteID: id, Name: "back"})
+			r.ok(err)
+			got := map[string]bool{}
+			r.ok(r.l.EachContact(r.ctx, done.List.ID, func(k *campaign.Contact) error { got[k.Phone] = true; return nil }))
+			r.equal(got, want)
+			r.equal(done.Resumed, 7)
+		})
+	}
+}
+
+// TestAnOptOutThatWasSeenOnceCounts has opt-outs go, and as many come, while no
+// pull runs.
+func TestAnOptOutThatWasSeenOnceCounts(t *testing.T) {
 	r := newRemoteRig(t, setup{})
 	id := r.remoteCrowd(500)
+	before := r.remoteRows(id)
 	r.dying(id, 3)
-	rows := r.remoteRows(id)
-	for _, k := range rows[:50] { // all pages move by half a page
+	for i, k := range before[:50] {
 		r.ok(r.p.Client().Contacts.Delete(r.ctx, id, k.ID))
+		_, err := r.p.Client().Contacts.Create(r.ctx, id, clicksend.Person{PhoneNumber: fmt.Sprintf("+614130000%02d", i)})
+		r.ok(err)
 	}
-	done, err := r.Pull(r.ctx, jobs.PullRequest{RemoteID: id, Name: "back"})
+	done, err := r.PullOptOuts(r.ctx, id, "", "")
 	r.ok(err)
-	got := map[string]bool{}
-	r.ok(r.l.EachContact(r.ctx, done.List.ID, func(k *campaign.Contact) error { got[k.Phone] = true; return nil }))
-	for i, k := range rows {
-		if got[k.PhoneNumber] != (i >= 50) {
-			t.Fatalf("contact %d is copied: %v", i, got[k.PhoneNumber])
-		}
-	}
-	if done.Passes < 2 {
-		t.Errorf("%d passes", done.Passes)
-	}
+	r.equal([]int{done.Entries, done.Added, done.Resumed}, []int{550, 550, 3})
+	r.noSpool()
 }
 
 func TestWhoCannotBeSentToIsDroppedWithItsNumberAtTheProvider(t *testing.T) {

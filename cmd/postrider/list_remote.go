@@ -377,7 +377,7 @@ func (m *Main) listPullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pull ID", Short: "Copy one of the provider's contact lists here",
 		Long: "Copies one of the provider's contact lists, whole or not at all. When it was interrupted, the same\n" +
-			"command goes on with the page it had come to (within a day). Each contact keeps its number at the\n" +
+			"command reads the list once more, since it may have changed. Each contact keeps its number at the\n" +
 			"provider as remote_id. A contact without a phone number or a whole address cannot be sent to and is\n" +
 			"dropped, with the reason, to remote-list-ID.rejects.csv in the current folder.",
 		Example: "  postrider list pull 428 --as customers",
@@ -413,8 +413,8 @@ func (m *Main) listPull(ctx context.Context, id int64, as string) error {
 		return err
 	}
 	m.atInterrupt.Store(&farewell{
-		first:  "stopping (Ctrl-C again leaves at once); the same pull goes on with the page it has come to",
-		second: "left at once; the same pull goes on with the page it had come to",
+		first:  "stopping (Ctrl-C again leaves at once); the same pull reads the list once more",
+		second: "left at once; the same pull reads the list once more",
 	})
 	done, err := r.Pull(ctx, jobs.PullRequest{RemoteID: id, Name: as, Country: m.cfg.Country})
 	if err != nil {
@@ -430,7 +430,7 @@ func (m *Main) listPull(ctx context.Context, id int64, as string) error {
 		}{listOf(done.List), done.RejectsFile, remoteListOf(&done.Remote), done.Passes, done.Resumed})
 	}
 	if done.Resumed > 0 {
-		m.say("%s pages had been read by a pull that was interrupted", number(done.Resumed))
+		m.say("%s pages had been read by a pull that was interrupted; the list was read once more, since it may have changed meanwhile", number(done.Resumed))
 	}
 	m.say("list %q from the provider's list %d %q: %s", done.List.Name, id, printable(done.Remote.Name), countsOf(done.List.ListCounts))
 	if done.RejectsFile != "" {
