@@ -122,6 +122,7 @@ func (r *Remote) store(ctx context.Context, s *spool, q PullRequest, out *Pulled
 	if err = errors.Join(err, rejects.close()); err == nil {
 		out.List, err = w.Finish(ctx, ledger.ListCounts{
 			Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
+			Added: sum.Imported,
 		})
 	}
 	if err != nil {

@@ -423,11 +423,12 @@ func (m *Main) listPull(ctx context.Context, id int64, as string) error {
 	if m.json {
 		return m.printJSON(struct {
 			listJSON
+			Changed     bool           `json:"changed"` // a pull makes a new list, or none
 			RejectsFile string         `json:"rejects_file"`
 			RemoteList  remoteListJSON `json:"remote_list"`
 			Passes      int            `json:"passes"`
 			Resumed     int            `json:"pages_resumed"`
-		}{listOf(done.List), done.RejectsFile, remoteListOf(&done.Remote), done.Passes, done.Resumed})
+		}{listOf(done.List), true, done.RejectsFile, remoteListOf(&done.Remote), done.Passes, done.Resumed})
 	}
 	if done.Resumed > 0 {
 		m.say("%s pages had been read by a pull that was interrupted; the list was read once more, since it may have changed meanwhile", number(done.Resumed))

@@ -34,7 +34,9 @@ func TestAListGoesToTheProviderAndBack(t *testing.T) {
 	}
 	s.run("list", "remote", "ls").exits(exitDone).says("vips", "250")
 	s.run("list", "remote", "ls", "--json").exits(exitDone).says(`"contacts": 250`)
-	s.run("list", "pull", id, "--as", "back", "--json").exits(exitDone).holds(map[string]any{"list": "back", "imported": 250.0, "rejected": 0.0, "rejects_file": ""})
+	s.run("list", "pull", id, "--as", "back", "--json").exits(exitDone).holds(map[string]any{
+		"list": "back", "imported": 250.0, "added": 250.0, "updated": 0.0, "unchanged": 0.0, "changed": true, "rejected": 0.0, "rejects_file": "",
+	})
 	back := s.contacts("back")
 	if tier, _ := back[0].Field("custom_1"); len(back) != 250 || back[0].Phone != all[0].Phone || tier != "gold" {
 		t.Errorf("%d came back, the first of them %+v", len(back), back[0])
