@@ -182,6 +182,9 @@ func (r *Remote) openSpool(account ledger.Provider, list int64) (*spool, error) 
 	if err := os.MkdirAll(r.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("the data folder cannot be made: %w", err)
 	}
+	if _, err := DiscardOldPulls(r.DataDir, r.now()); err != nil {
+		r.Log.Warn("what an old pull has read stays in the data folder", "error", err)
+	}
 	sum := sha256.Sum256([]byte(account.URL + " " + account.User))
 	s := &spool{path: filepath.Join(r.DataDir, fmt.Sprintf("pull-%d-%s.jsonl", list, hex.EncodeToString(sum[:4])))}
 	s.lock = flock.New(s.path+".lock", flock.SetPermissions(0o600))
@@ -199,6 +202,52 @@ func (r *Remote) openSpool(account ledger.Provider, list int64) (*spool, error) 
 	return s, nil
 }
 
+// DiscardOldPulls removes the pages of pulls that were interrupted and never run
+// again: those that no pull would use any more, since they are personal data. It
+// returns how many files these were. Those of a pull under way stay.
+func DiscardOldPulls(dataDir string, now time.Time) (removed int, err error) {
+	files, err := filepath.Glob(filepath.Join(dataDir, "pull-*.jsonl"))
+	for _, path := range files {
+		gone, rerr := discardOldPull(path, now)
+		if rerr != nil {
+			err = errors.Join(err, fmt.Errorf("removing the pages of an old pull from the data folder: %w", rerr))
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, err
+}
+
+func discardOldPull(path string, now time.Time) (gone bool, err error) {
+	s := &spool{path: path, lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	if got, err := s.lock.TryLock(); err != nil || !got {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, s.close(gone)) }()
+	if s.file, err = os.Open(path); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return false, err
+	}
+	old := true // also where it does not say how old it is: no pull can use it
+	_, err = s.each(func(_ int, line []byte) bool {
+		var head spoolHead
+		if json.Unmarshal(line, &head) == nil && head.Version == 1 {
+			old = !head.recent(now)
+		}
+		return false
+	})
+	return err == nil && old, err
+}
+
+// recent reports whether the pages may still be used.
+func (h *spoolHead) recent(now time.Time) bool {
+	age := now.Sub(time.Unix(h.Began, 0))
+	return age < spoolLife && age > -spoolLife
+}
+
 // open reads what is in the file, and makes it new where that is of no use.
 func (s *spool) open(head spoolHead, now time.Time) (err error) {
 	if s.file, err = os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
@@ -211,9 +260,9 @@ func (s *spool) open(head spoolHead, now time.Time) (err error) {
 			if json.Unmarshal(line, &was) != nil {
 				return false
 			}
-			age := now.Sub(time.Unix(was.Began, 0))
+			recent := was.recent(now)
 			was.Began = head.Began
-			return was == head && age < spoolLife && age > -spoolLife
+			return was == head && recent
 		}
 		var p contactPage
 		if json.Unmarshal(line, &p) != nil {

@@ -572,6 +572,29 @@ func TestAPullThatDiedSeesWhatChangedMeanwhile(t *testing.T) {
 	}
 }
 
+func TestThePagesOfAPullThatNobodyRunsAgainGo(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	id := r.remoteCrowd(500)
+	r.dying(id, 3)
+	r.ok(r.clock.pause(r.ctx, 23*time.Hour))
+	other, err := r.p.Client().Lists.Create(r.ctx, "other")
+	r.ok(err)
+	_, err = r.p.Client().Contacts.Create(r.ctx, other.ID, clicksend.Person{PhoneNumber: "+61412999999"})
+	r.ok(err)
+	pages := func() int {
+		all, err := filepath.Glob(filepath.Join(r.DataDir, "pull-*.jsonl"))
+		r.ok(err)
+		return len(all)
+	}
+	_, err = r.Pull(r.ctx, jobs.PullRequest{RemoteID: other.ID, Name: "other"})
+	r.ok(err)
+	r.equal(pages(), 1)
+	r.ok(r.clock.pause(r.ctx, 2*time.Hour))
+	_, err = r.Pull(r.ctx, jobs.PullRequest{RemoteID: other.ID, Name: "once more"})
+	r.ok(err)
+	r.noSpool()
+}
+
 // TestAnOptOutThatWasSeenOnceCounts has opt-outs go, and as many come, while no
 // pull runs.
 func TestAnOptOutThatWasSeenOnceCounts(t *testing.T) {
