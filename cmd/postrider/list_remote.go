@@ -354,6 +354,9 @@ func (m *Main) sayPushed(plan *jobs.PushPlan, done *jobs.Pushed, name, host stri
 		})
 	}
 	m.say("%s of %s contacts are on the provider's list %d (%s were before)", number(plan.Contacts-done.Missing), number(plan.Contacts), done.Remote.ID, number(done.Already))
+	if done.Already > 0 {
+		m.say("those were told by number, e-mail and name: their other fields were not compared, and are not carried over when they have changed")
+	}
 	if done.Removed > 0 {
 		m.say("%s duplicates were removed there", number(done.Removed))
 	}
