@@ -31,7 +31,9 @@ func TestRemoteRoundTrip(t *testing.T) {
 		ImportSlow: 0.3, SlowBy: time.Second, ImportLoses: 0.5, PageShift: 0.02,
 	})
 
-	w.killAfter("POST", "/import", 1, "list", "push", "people", "--custom", "tier", "--yes")
+	// The count of the new list, the account's second, is asked for once before
+	// the import and then while it goes on.
+	w.killAfter("GET", "/lists/2", 2, "list", "push", "people", "--custom", "tier", "--yes")
 	push := w.run("list", "push", "people", "--custom", "tier", "--yes", "--json")
 	var pushed struct {
 		Remote struct {

@@ -211,9 +211,11 @@ type contactPage struct {
 // no page that is read. The pages are read again until a pass has seen as many
 // contacts as the list is said to have, or several passes together have while
 // that number stood still, or two passes have seen the same. Contacts that go
-// hide as many others: so what was seen before the number changed does not count.
+// hide as many others: so what was seen before the number changed does not count,
+// nor does a pass that was interrupted, however long, and all before it.
 type contactReading struct {
 	pass, page int
+	broken     int             // the last pass that was interrupted; 0: none
 	last       map[int64]int32 // the pass in which a contact was seen last
 	total      int64
 	seen       int   // contacts in this pass
@@ -238,6 +240,14 @@ func (c *contactReading) next() (pass, page int) {
 		return c.pass + 1, 1
 	}
 	return c.pass, c.page + 1
+}
+
+// resume begins a new pass after an interruption. Those before it decide nothing
+// any more: as many contacts may have gone as come meanwhile.
+func (c *contactReading) resume() {
+	c.broken, c.page = c.pass, 0
+	c.since, c.together = int32(c.pass)+1, 0
+	c.done, c.union = false, false
 }
 
 // take counts a page. It sets Last when the page ends its pass.
@@ -286,7 +296,7 @@ func (c *contactReading) take(p *contactPage) {
 		c.done = true
 	case stood && int64(c.together) == c.total:
 		c.done, c.union = true, true
-	case c.pass > 1 && c.seen == c.before && c.again == c.seen:
+	case c.pass > c.broken+1 && c.seen == c.before && c.again == c.seen:
 		c.done = true
 	}
 }
@@ -304,7 +314,7 @@ func (c *contactReading) counts(pass int32) bool {
 func (r *Remote) readContacts(ctx context.Context, list int64, c *contactReading, bar Meter, keep func(*contactPage) error) error {
 	for !c.done {
 		pass, number := c.next()
-		if pass > maxPasses {
+		if pass > c.broken+maxPasses {
 			return campaign.Errorf(campaign.CodeConflict, "the provider's list %d changes while it is read, and after %d readings no two agree: try again when nobody works on it", list, maxPasses)
 		}
 		var page *clicksend.Page[clicksend.Contact]

@@ -41,6 +41,9 @@ func (r *Remote) PullOptOuts(ctx context.Context, list int64, country, reason st
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close(err == nil)) }()
+	// An opt-out that has gone meanwhile, or that one reading has missed, is rather
+	// one too many than one too few.
+	s.all = true
 	if out.Resumed, err = r.fill(ctx, s, list); err != nil || len(s.reading.last) == 0 {
 		return out, err
 	}

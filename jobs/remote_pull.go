@@ -47,13 +47,13 @@ type Pulled struct {
 	List        *ledger.List
 	Summary     importer.Summary
 	RejectsFile string // lists every dropped contact by its number at the provider; empty when none was dropped
-	Passes      int    // how often the provider's list was read until it stood still
-	Resumed     int    // pages that an earlier pull had read
+	Passes      int    // how often the provider's list was read until it stood still, by this pull
+	Resumed     int    // pages that an earlier pull had read, which was interrupted
 }
 
 // Pull copies a list of the provider's, whole or not at all. What was read lies
-// in the data folder until then: a pull that was interrupted goes on with the
-// page it had come to.
+// in the data folder until then. A pull that was interrupted reads the list once
+// more: nothing tells whether it changed meanwhile.
 func (r *Remote) Pull(ctx context.Context, q PullRequest) (out *Pulled, err error) {
 	account, err := r.identity(ctx)
 	if err != nil {
@@ -84,11 +84,11 @@ func (r *Remote) Pull(ctx context.Context, q PullRequest) (out *Pulled, err erro
 	if out.Resumed, err = r.fill(ctx, s, q.RemoteID); err != nil {
 		return nil, err
 	}
-	out.Passes = s.reading.pass
+	out.Passes = s.reading.pass - s.reading.broken
 	return out, r.store(ctx, s, q, out)
 }
 
-// fill reads the pages that a spool lacks, and returns how many it had.
+// fill reads the list into a spool, and returns how many pages it had before.
 func (r *Remote) fill(ctx context.Context, s *spool, list int64) (had int, err error) {
 	had = s.pages
 	bar := r.meter("reading the provider's list", "contacts")
@@ -122,6 +122,7 @@ func (r *Remote) store(ctx context.Context, s *spool, q PullRequest, out *Pulled
 	if err = errors.Join(err, rejects.close()); err == nil {
 		out.List, err = w.Finish(ctx, ledger.ListCounts{
 			Rows: sum.Rows, Imported: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
+			Added: sum.Imported,
 		})
 	}
 	if err != nil {
@@ -159,6 +160,7 @@ type spool struct {
 	lock    *flock.Flock
 	reading *contactReading
 	pages   int             // that were there when it was opened
+	all     bool            // whoever was ever seen counts, not only who is on the list
 	has     [pulledMax]bool // which fields any contact has
 
 	mu    sync.Mutex
@@ -180,6 +182,9 @@ func (r *Remote) openSpool(account ledger.Provider, list int64) (*spool, error) 
 	if err := os.MkdirAll(r.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("the data folder cannot be made: %w", err)
 	}
+	if _, err := DiscardOldPulls(r.DataDir, r.now()); err != nil {
+		r.Log.Warn("what an old pull has read stays in the data folder", "error", err)
+	}
 	sum := sha256.Sum256([]byte(account.URL + " " + account.User))
 	s := &spool{path: filepath.Join(r.DataDir, fmt.Sprintf("pull-%d-%s.jsonl", list, hex.EncodeToString(sum[:4])))}
 	s.lock = flock.New(s.path+".lock", flock.SetPermissions(0o600))
@@ -197,6 +202,52 @@ func (r *Remote) openSpool(account ledger.Provider, list int64) (*spool, error) 
 	return s, nil
 }
 
+// DiscardOldPulls removes the pages of pulls that were interrupted and never run
+// again: those that no pull would use any more, since they are personal data. It
+// returns how many files these were. Those of a pull under way stay.
+func DiscardOldPulls(dataDir string, now time.Time) (removed int, err error) {
+	files, err := filepath.Glob(filepath.Join(dataDir, "pull-*.jsonl"))
+	for _, path := range files {
+		gone, rerr := discardOldPull(path, now)
+		if rerr != nil {
+			err = errors.Join(err, fmt.Errorf("removing the pages of an old pull from the data folder: %w", rerr))
+		}
+		if gone {
+			removed++
+		}
+	}
+	return removed, err
+}
+
+func discardOldPull(path string, now time.Time) (gone bool, err error) {
+	s := &spool{path: path, lock: flock.New(path+".lock", flock.SetPermissions(0o600))}
+	if got, err := s.lock.TryLock(); err != nil || !got {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, s.close(gone)) }()
+	if s.file, err = os.Open(path); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return false, err
+	}
+	old := true // also where it does not say how old it is: no pull can use it
+	_, err = s.each(func(_ int, line []byte) bool {
+		var head spoolHead
+		if json.Unmarshal(line, &head) == nil && head.Version == 1 {
+			old = !head.recent(now)
+		}
+		return false
+	})
+	return err == nil && old, err
+}
+
+// recent reports whether the pages may still be used.
+func (h *spoolHead) recent(now time.Time) bool {
+	age := now.Sub(time.Unix(h.Began, 0))
+	return age < spoolLife && age > -spoolLife
+}
+
 // open reads what is in the file, and makes it new where that is of no use.
 func (s *spool) open(head spoolHead, now time.Time) (err error) {
 	if s.file, err = os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
@@ -209,12 +260,18 @@ func (s *spool) open(head spoolHead, now time.Time) (err error) {
 			if json.Unmarshal(line, &was) != nil {
 				return false
 			}
-			age := now.Sub(time.Unix(was.Began, 0))
+			recent := was.recent(now)
 			was.Began = head.Began
-			return was == head && age < spoolLife && age > -spoolLife
+			return was == head && recent
 		}
 		var p contactPage
-		if pass, page := s.reading.next(); json.Unmarshal(line, &p) != nil || p.Pass != pass || p.Page != page || s.reading.done {
+		if json.Unmarshal(line, &p) != nil {
+			return false
+		}
+		switch pass, page := s.reading.next(); {
+		case p.Pass == s.reading.pass+1 && p.Page == 1:
+			s.reading.resume() // an earlier pull did
+		case p.Pass != pass || p.Page != page:
 			return false
 		}
 		s.reading.take(&p)
@@ -224,6 +281,9 @@ func (s *spool) open(head spoolHead, now time.Time) (err error) {
 	})
 	if err != nil {
 		return fmt.Errorf("reading the pages of the pull that was interrupted: %w", err)
+	}
+	if s.pages > 0 {
+		s.reading.resume()
 	}
 	// The rest was not written to its end, or is of no use.
 	if err := s.file.Truncate(good); err != nil {
@@ -376,7 +436,7 @@ func (s *spool) csv(to io.Writer, wanted func(column string) bool) error {
 		}
 		for i := range p.Rows {
 			k := &p.Rows[i]
-			if last[k.ID] != int32(p.Pass) || !s.reading.counts(int32(p.Pass)) {
+			if last[k.ID] != int32(p.Pass) || !s.all && !s.reading.counts(int32(p.Pass)) {
 				continue
 			}
 			last[k.ID] = -1 // it may stand on two pages

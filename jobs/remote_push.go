@@ -7,12 +7,15 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gofrs/flock"
 
 	"github.com/postrider/postrider/campaign"
 	"github.com/postrider/postrider/clicksend"
@@ -81,7 +84,9 @@ type Pushed struct {
 	Missing     int
 	MissingFile string // lists the missing contacts; empty when there are none
 	Others      int    // contacts on the provider's list that are not on ours
+	Surplus     int    // contacts that are on both lists, and there more often than here
 	// Growing says that the provider was still importing when the waiting ended.
+	// Then Missing may be told from the count alone, and MissingFile be empty.
 	Growing bool
 }
 
@@ -338,61 +343,161 @@ func (b *bits) add(i int) {
 
 // Run copies the contacts. It may be interrupted at any moment: the same push
 // again looks at what is there and adds what is missing.
-func (p *PushPlan) Run(ctx context.Context) (*Pushed, error) {
-	out := &Pushed{}
+func (p *PushPlan) Run(ctx context.Context) (out *Pushed, err error) {
+	lock, err := p.r.lockPush(p.Account, p.Remote.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	if p.Remote.ID == 0 {
+		// Another push may have made the list since the plan was.
+		if err := p.findTarget(ctx); err != nil {
+			return nil, err
+		}
+	}
+	out = &Pushed{}
+	// A list that is made now is imported into by nobody else.
+	alone := p.Remote.ID == 0
+	if alone {
 		if err := p.create(ctx); err != nil {
 			return nil, err
 		}
 	}
 	out.Remote = p.Remote
 	var (
-		missing  bits
-		n, first int
+		c        *pushDiff
+		first    int
 		deadline time.Time
 		stuck    int  // rounds in a row that brought nothing
 		unheard  bool // an answer was lost in the round before
 	)
-	for round := 1; ; round++ {
-		before := n
-		there, err := p.remoteKeys(ctx)
-		if err != nil {
+	if !alone {
+		if c, out.Growing, err = p.calm(ctx); err != nil {
 			return nil, err
 		}
-		if missing, n, out.Others, err = p.compare(ctx, there); err != nil {
-			return nil, err
+	}
+	for round := 1; ; round++ {
+		before := 0
+		if round > 1 {
+			before = c.n
+		}
+		if round > 1 || c == nil {
+			if c, err = p.look(ctx, &out.Growing); err != nil {
+				return nil, err
+			}
 		}
 		if round == 1 {
-			first, out.Already = n, p.Contacts-n
-		} else if stuck++; n < before {
+			first, out.Already = c.n, p.Contacts-c.n
+		} else if stuck++; c.n < before {
 			stuck = 0
 		}
 		// Rows that the provider refuses are missing for ever. An import that
 		// brought nothing at all may have been lost.
-		if n == 0 || out.Growing || round > maxRounds || stuck > 0 && !unheard && (stuck > 1 || n < first) {
+		if c.n == 0 || out.Growing || round > maxRounds || stuck > 0 && !unheard && (stuck > 1 || c.n < first) {
 			break
 		}
 		lost := out.Lost
-		if err := p.importMissing(ctx, missing, n, out); err != nil {
+		if err := p.importMissing(ctx, c.missing, c.n, out); err != nil {
 			return nil, err
 		}
 		if deadline.IsZero() {
 			deadline = p.r.now().Add(p.request.Wait)
 		}
-		if out.Growing, err = p.settle(ctx, n, deadline); err != nil {
+		if out.Growing, err = p.settle(ctx, p.Remote.Contacts+int64(c.n), alone && out.Lost == 0, deadline); err != nil {
 			return nil, err
 		}
 		if unheard = out.Lost > lost; unheard {
 			p.r.Log.Warn("the answers to some imports were lost: what is at the provider is compared before anything is imported again", "answers", out.Lost-lost)
 		}
 	}
-	if out.Missing = n; n > 0 {
-		var err error
-		if out.MissingFile, err = p.reportMissing(ctx, missing); err != nil {
+	if !out.Growing {
+		if c, err = p.removeSurplus(ctx, c, out); err != nil {
 			return nil, err
 		}
 	}
-	if !out.Growing {
+	out.Surplus = c.surplus
+	if out.Missing = c.n; c.n > 0 && !c.guessed {
+		if out.MissingFile, err = p.reportMissing(ctx, c.missing); err != nil {
+			return nil, err
+		}
+	}
+	li, err := p.r.List(ctx, p.Remote.ID)
+	if err != nil {
+		return nil, err
+	}
+	out.Remote = *li
+	out.Others = max(0, int(li.Contacts)-(p.Contacts-out.Missing)-out.Surplus)
+	return out, nil
+}
+
+// lockPush keeps a second push on the same data folder from one of the
+// provider's lists: both would import what is missing.
+func (r *Remote) lockPush(account ledger.Provider, name string) (*flock.Flock, error) {
+	if err := os.MkdirAll(r.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("the data folder cannot be made: %w", err)
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{account.URL, account.User, strings.ToLower(strings.TrimSpace(name))}, "\x1f")))
+	// The file stays: who had opened one that is removed would lock nothing.
+	lock := flock.New(filepath.Join(r.DataDir, fmt.Sprintf("push-%x.lock", sum[:6])), flock.SetPermissions(0o600))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("taking the lock of a push in the data folder: %w", err)
+	}
+	if !got {
+		return nil, campaign.Errorf(campaign.CodeConflict, "another process is copying contacts to the provider's list %q just now: wait until it is done", name)
+	}
+	return lock, nil
+}
+
+// calm waits until the provider's list stands still: an earlier push may have
+// died with its imports under way, and what they have yet to bring must not be
+// imported again. Nobody waits for a list on which all are already.
+func (p *PushPlan) calm(ctx context.Context) (c *pushDiff, growing bool, err error) {
+	li, err := p.r.List(ctx, p.Remote.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	if int(li.Contacts) >= p.Contacts {
+		c, err := p.compareNow(ctx)
+		if err == nil && c.n == 0 && c.surplus == 0 {
+			return c, false, nil
+		}
+		if err != nil && campaign.ErrorCode(err) != campaign.CodeConflict {
+			return nil, false, err
+		}
+	}
+	growing, err = p.settle(ctx, math.MaxInt64, false, p.r.now().Add(max(p.request.Wait, p.r.Quiet)))
+	return nil, growing, err
+}
+
+// look compares the provider's list with ours. One that moves while it is read
+// is waited for, since it is our own imports that move it. While it grows and
+// cannot be read, its count alone is told.
+func (p *PushPlan) look(ctx context.Context, growing *bool) (*pushDiff, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		c, err := p.compareNow(ctx)
+		switch {
+		case err == nil:
+			return c, nil
+		case campaign.ErrorCode(err) != campaign.CodeConflict:
+			return nil, err
+		case *growing:
+			return &pushDiff{n: max(0, p.Contacts-int(p.Remote.Contacts)), guessed: true}, nil
+		case try == tries:
+			return nil, err
+		}
+		if *growing, err = p.settle(ctx, math.MaxInt64, false, p.r.now().Add(max(p.request.Wait, p.r.Quiet))); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// removeSurplus has the provider remove what came twice, from a list that
+// Postrider made, and compares again.
+func (p *PushPlan) removeSurplus(ctx context.Context, c *pushDiff, out *Pushed) (*pushDiff, error) {
+	const rounds = 3
+	for round := 1; c.surplus > 0 && p.request.RemoteID == 0 && round <= rounds; round++ {
 		// Whatever came twice is the same in every field; people who share a
 		// number are not.
 		err := p.r.repeat(ctx, "PUT /lists/{list_id}/remove-duplicates", func() error {
@@ -403,14 +508,15 @@ func (p *PushPlan) Run(ctx context.Context) (*Pushed, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the contacts are copied, and removing duplicates from the provider's list %d failed: run the same push again: %w", p.Remote.ID, err)
 		}
+		before := c.surplus
+		if c, err = p.look(ctx, &out.Growing); err != nil {
+			return nil, err
+		}
+		if c.surplus == before {
+			break // they are alike in what tells people apart, not in every field
+		}
 	}
-	li, err := p.r.List(ctx, p.Remote.ID)
-	if err != nil {
-		return nil, err
-	}
-	out.Remote = *li
-	out.Others = max(0, int(li.Contacts)-(p.Contacts-out.Missing))
-	return out, nil
+	return c, nil
 }
 
 // create makes the provider's list. That we ask is on record before we do, so
@@ -451,8 +557,8 @@ func (p *PushPlan) create(ctx context.Context) error {
 }
 
 // remoteKeys counts the people on the provider's list.
-func (p *PushPlan) remoteKeys(ctx context.Context) (map[personKey]int32, error) {
-	there := map[personKey]int32{}
+func (p *PushPlan) remoteKeys(ctx context.Context) (map[personKey]present, error) {
+	there := map[personKey]present{}
 	li, err := p.r.List(ctx, p.Remote.ID)
 	if err != nil {
 		return nil, err
@@ -480,30 +586,56 @@ func (p *PushPlan) remoteKeys(ctx context.Context) (map[personKey]int32, error) 
 	}
 	for _, k := range all {
 		if c.counts(k.pass) {
-			there[k.key]++
+			at := there[k.key]
+			at.n++
+			there[k.key] = at
 		}
 	}
 	return there, nil
 }
 
-// compare finds the contacts that are not at the provider: their places among
-// those that each hands out. It uses there up.
-func (p *PushPlan) compare(ctx context.Context, there map[personKey]int32) (missing bits, n, others int, err error) {
+// present is how often a person is on the provider's list.
+type present struct {
+	n    int32
+	ours bool // the person is on our list as well
+}
+
+// pushDiff is the provider's list beside ours.
+type pushDiff struct {
+	missing bits // the contacts that are not at the provider: their places among those that each hands out
+	n       int  // how many these are
+	surplus int  // contacts that are on both lists, and there more often than here
+	guessed bool // n is told from the count alone
+}
+
+// compareNow reads the provider's list and compares it.
+func (p *PushPlan) compareNow(ctx context.Context) (*pushDiff, error) {
+	there, err := p.remoteKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &pushDiff{}
 	i := 0
 	err = p.each(ctx, func(_ *campaign.Contact, who *clicksend.Person) error {
-		if k := keyOf(who); there[k] > 0 {
-			there[k]--
+		k := keyOf(who)
+		at := there[k]
+		at.ours = true
+		if at.n > 0 {
+			at.n--
+			there[k] = at
 		} else {
-			missing.add(i)
-			n++
+			c.missing.add(i)
+			c.n++
 		}
 		i++
 		return nil
 	})
-	for _, k := range there {
-		others += int(k)
+	for _, at := range there {
+		if at.ours {
+			c.surplus += int(at.n)
+		}
 	}
-	return missing, n, others, err
+	return c, err
 }
 
 // importMissing hands the missing contacts to the provider, file by file. An
@@ -581,14 +713,15 @@ func (p *PushPlan) importFile(ctx context.Context, content []byte, out *Pushed) 
 	return nil
 }
 
-// settle waits until the provider has imported n more contacts, or its count
-// has stood still for Quiet. It reports whether the count was still moving at
-// the deadline.
-func (p *PushPlan) settle(ctx context.Context, n int, deadline time.Time) (growing bool, err error) {
+// settle waits until the count of the provider's list has stood still for
+// Quiet. Where it is sure that nothing but this push's imports moves it, the
+// number that they bring it to is enough. It reports whether the list was still
+// growing at the deadline.
+func (p *PushPlan) settle(ctx context.Context, want int64, sure bool, deadline time.Time) (growing bool, err error) {
 	const slowest = 10 * time.Second
 	bar := p.r.meter("waiting for the provider's import", "contacts")
 	defer bar.End()
-	want := p.Remote.Contacts + int64(n)
+	total := min(want, int64(p.Contacts))
 	last, since := int64(-1), p.r.now()
 	for wait := 500 * time.Millisecond; ; wait = min(2*wait, slowest) {
 		li, err := p.r.List(ctx, p.Remote.ID)
@@ -596,17 +729,16 @@ func (p *PushPlan) settle(ctx context.Context, n int, deadline time.Time) (growi
 			return false, err
 		}
 		now := p.r.now()
-		bar.Report(int(max(0, li.Contacts-p.Remote.Contacts)), n)
+		bar.Report(int(min(li.Contacts, total)), int(total))
 		if li.Contacts != last {
 			last, since = li.Contacts, now
 		}
-		if li.Contacts >= want || now.Sub(since) >= p.r.Quiet {
-			p.Remote.Contacts = li.Contacts
+		p.Remote.Contacts = li.Contacts
+		switch {
+		case sure && li.Contacts == want, now.Sub(since) >= p.r.Quiet:
 			return false, nil
-		}
-		if !now.Before(deadline) {
-			p.Remote.Contacts = li.Contacts
-			return true, nil
+		case !now.Before(deadline):
+			return li.Contacts < want, nil
 		}
 		if err := p.r.pause(ctx, min(wait, p.r.Quiet)); err != nil {
 			return false, err

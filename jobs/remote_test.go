@@ -326,6 +326,80 @@ func TestAPushThatDiesGoesOn(t *testing.T) {
 	r.onlyOnce(done.Remote.ID, people)
 }
 
+// TestAPushThatDiesInASlowImportGoesOn has the first push die while the
+// provider imports, before and after the first contacts have arrived.
+func TestAPushThatDiesInASlowImportGoesOn(t *testing.T) {
+	for _, after := range []time.Duration{0, 2500 * time.Millisecond, 4 * time.Second} {
+		t.Run(after.String(), func(t *testing.T) {
+			r := newRemoteRig(t, setup{sandbox: sandbox.Options{Imports: sandbox.ImportMode{Delay: 2 * time.Second, RowsPerSecond: 20}}})
+			people := crowd(56)
+			li := r.stored("people", people...)
+			ctx, die := context.WithCancel(r.ctx)
+			defer die()
+			until := r.clock.Now().Add(after)
+			r.front(func(w http.ResponseWriter, req *http.Request) {
+				r.sb.ServeHTTP(w, req)
+				if strings.HasSuffix(req.URL.Path, "/import") {
+					die()
+				}
+			})
+			plan, err := r.another().PreparePush(ctx, jobs.PushRequest{List: li, RemoteName: "people", Wait: 10 * time.Minute})
+			r.ok(err)
+			if _, err := plan.Run(ctx); err == nil {
+				t.Fatal("the push did not die")
+			}
+			r.front(nil)
+			r.ok(r.clock.pause(r.ctx, max(0, until.Sub(r.clock.Now()))))
+			_, done := r.push(li)
+			r.ok(r.clock.pause(r.ctx, time.Hour)) // nothing comes later
+			r.equal([]int{done.Missing, done.Surplus, done.Removed, len(r.remoteRows(done.Remote.ID))}, []int{0, 0, 0, len(people)})
+			r.onlyOnce(done.Remote.ID, people)
+		})
+	}
+}
+
+func TestAListThatSomebodyElseMadeLosesNobody(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	theirs, err := r.p.Client().Lists.Create(r.ctx, "theirs")
+	r.ok(err)
+	people := crowd(20)
+	for _, k := range []clicksend.Person{
+		{PhoneNumber: people[0].Phone, FirstName: people[0].FirstName, LastName: people[0].LastName},
+		{PhoneNumber: people[0].Phone, FirstName: people[0].FirstName, LastName: people[0].LastName},
+		{PhoneNumber: "+61412999999"}, {PhoneNumber: "+61412999999"},
+	} {
+		_, err := r.p.Client().Contacts.Create(r.ctx, theirs.ID, k)
+		r.ok(err)
+	}
+	_, done := r.push(r.stored("people", people...), func(q *jobs.PushRequest) { q.RemoteID = theirs.ID })
+	r.equal([]int{done.Already, done.Imported, done.Missing, done.Removed, done.Surplus, done.Others, int(done.Remote.Contacts)}, []int{1, 19, 0, 0, 1, 2, 23})
+}
+
+func TestTwoPushesOfOneListDoNotMix(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	people := crowd(30)
+	li := r.stored("people", people...)
+	var once sync.Once
+	var second error
+	r.front(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasSuffix(req.URL.Path, "/import") {
+			once.Do(func() {
+				plan, err := r.another().PreparePush(r.ctx, jobs.PushRequest{List: li, RemoteName: "people", Wait: time.Minute})
+				if err == nil {
+					_, err = plan.Run(r.ctx)
+				}
+				second = err
+			})
+		}
+		r.sb.ServeHTTP(w, req)
+	})
+	_, done := r.push(li)
+	if campaign.ErrorCode(second) != campaign.CodeConflict || !strings.Contains(second.Error(), "wait until it is done") {
+		t.Errorf("the second push: %v", second)
+	}
+	r.onlyOnce(done.Remote.ID, people)
+}
+
 func TestAListComesBackAsItWasPushed(t *testing.T) {
 	r := newRemoteRig(t, setup{})
 	people := crowd(1234)
@@ -401,7 +475,7 @@ func (r *remoteRig) dying(id int64, pages int64) {
 	r.front(nil)
 }
 
-func TestAPullThatDiesGoesOnWithItsPage(t *testing.T) {
+func TestAPullThatDiesReadsTheListOnceMore(t *testing.T) {
 	for name, damage := range map[string]func(file string) (lost int){
 		"as it was":   func(string) int { return 0 },
 		"a torn line": func(file string) int { return cutFile(t, file, 100) },
@@ -426,7 +500,7 @@ func TestAPullThatDiesGoesOnWithItsPage(t *testing.T) {
 			done, err := r.Pull(r.ctx, jobs.PullRequest{RemoteID: id, Name: "back"})
 			r.ok(err)
 			asked := int(r.sb.Stats().Endpoints[viewContacts].Requests - before)
-			r.equal([]int{done.Resumed, asked, done.List.Contacts}, []int{4 - lost, 6 + lost, 1000})
+			r.equal([]int{done.Resumed, asked, done.List.Contacts, done.Passes}, []int{4 - lost, 10, 1000, 1})
 			r.noSpool()
 		})
 	}
@@ -466,26 +540,77 @@ func TestPagesThatAreTooOldOrNotOfThisAccountAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestAPullThatIsGoneOnWithSeesWhatChangedMeanwhile(t *testing.T) {
+func TestAPullThatDiedSeesWhatChangedMeanwhile(t *testing.T) {
+	for name, come := range map[string]int{"50 removed": 0, "50 removed, and as many added": 50} {
+		t.Run(name, func(t *testing.T) {
+			r := newRemoteRig(t, setup{})
+			id := r.remoteCrowd(500)
+			r.dying(id, 3)
+			rows := r.remoteRows(id)
+			want := map[string]bool{}
+			for i, k := range rows { // all pages move by half a page
+				if i < 50 {
+					r.ok(r.p.Client().Contacts.Delete(r.ctx, id, k.ID))
+				} else {
+					want[k.PhoneNumber] = true
+				}
+			}
+			for i := range come {
+				phone := fmt.Sprintf("+614130000%02d", i)
+				_, err := r.p.Client().Contacts.Create(r.ctx, id, clicksend.Person{PhoneNumber: phone})
+				r.ok(err)
+				want[phone] = true
+			}
+			r.dying(id, 4) // once more
+			done, err := r.Pull(r.ctx, jobs.PullRequest{RemoteID: id, Name: "back"})
+			r.ok(err)
+			got := map[string]bool{}
+			r.ok(r.l.EachContact(r.ctx, done.List.ID, func(k *campaign.Contact) error { got[k.Phone] = true; return nil }))
+			r.equal(got, want)
+			r.equal(done.Resumed, 7)
+		})
+	}
+}
+
+func TestThePagesOfAPullThatNobodyRunsAgainGo(t *testing.T) {
 	r := newRemoteRig(t, setup{})
 	id := r.remoteCrowd(500)
 	r.dying(id, 3)
-	rows := r.remoteRows(id)
-	for _, k := range rows[:50] { // all pages move by half a page
-		r.ok(r.p.Client().Contacts.Delete(r.ctx, id, k.ID))
-	}
-	done, err := r.Pull(r.ctx, jobs.PullRequest{RemoteID: id, Name: "back"})
+	r.ok(r.clock.pause(r.ctx, 23*time.Hour))
+	other, err := r.p.Client().Lists.Create(r.ctx, "other")
 	r.ok(err)
-	got := map[string]bool{}
-	r.ok(r.l.EachContact(r.ctx, done.List.ID, func(k *campaign.Contact) error { got[k.Phone] = true; return nil }))
-	for i, k := range rows {
-		if got[k.PhoneNumber] != (i >= 50) {
-			t.Fatalf("contact %d is copied: %v", i, got[k.PhoneNumber])
-		}
+	_, err = r.p.Client().Contacts.Create(r.ctx, other.ID, clicksend.Person{PhoneNumber: "+61412999999"})
+	r.ok(err)
+	pages := func() int {
+		all, err := filepath.Glob(filepath.Join(r.DataDir, "pull-*.jsonl"))
+		r.ok(err)
+		return len(all)
 	}
-	if done.Passes < 2 {
-		t.Errorf("%d passes", done.Passes)
+	_, err = r.Pull(r.ctx, jobs.PullRequest{RemoteID: other.ID, Name: "other"})
+	r.ok(err)
+	r.equal(pages(), 1)
+	r.ok(r.clock.pause(r.ctx, 2*time.Hour))
+	_, err = r.Pull(r.ctx, jobs.PullRequest{RemoteID: other.ID, Name: "once more"})
+	r.ok(err)
+	r.noSpool()
+}
+
+// TestAnOptOutThatWasSeenOnceCounts has opt-outs go, and as many come, while no
+// pull runs.
+func TestAnOptOutThatWasSeenOnceCounts(t *testing.T) {
+	r := newRemoteRig(t, setup{})
+	id := r.remoteCrowd(500)
+	before := r.remoteRows(id)
+	r.dying(id, 3)
+	for i, k := range before[:50] {
+		r.ok(r.p.Client().Contacts.Delete(r.ctx, id, k.ID))
+		_, err := r.p.Client().Contacts.Create(r.ctx, id, clicksend.Person{PhoneNumber: fmt.Sprintf("+614130000%02d", i)})
+		r.ok(err)
 	}
+	done, err := r.PullOptOuts(r.ctx, id, "", "")
+	r.ok(err)
+	r.equal([]int{done.Entries, done.Added, done.Resumed}, []int{550, 550, 3})
+	r.noSpool()
 }
 
 func TestWhoCannotBeSentToIsDroppedWithItsNumberAtTheProvider(t *testing.T) {

@@ -237,7 +237,8 @@ type pushJSON struct {
 	MissingFile string             `json:"missing_file"`
 	Removed     int                `json:"duplicates_removed"`
 	Lost        int                `json:"answers_lost"`
-	Others      int                `json:"others"` // contacts of the provider's list that are not of ours
+	Others      int                `json:"others"`  // contacts of the provider's list that are not of ours
+	Surplus     int                `json:"surplus"` // of ours, there more often than here
 	Growing     bool               `json:"still_importing"`
 	Suppressed  int                `json:"suppressed"`
 	Unreachable int                `json:"unreachable"` // without phone, e-mail and fax
@@ -348,11 +349,14 @@ func (m *Main) sayPushed(plan *jobs.PushPlan, done *jobs.Pushed, name, host stri
 	if m.json {
 		return m.printJSON(pushJSON{
 			List: name, Host: host, RemoteList: remoteListOf(&done.Remote), Contacts: plan.Contacts, Already: done.Already, Imported: done.Imported,
-			Missing: done.Missing, MissingFile: done.MissingFile, Removed: done.Removed, Lost: done.Lost, Others: done.Others, Growing: done.Growing,
+			Missing: done.Missing, MissingFile: done.MissingFile, Removed: done.Removed, Lost: done.Lost, Others: done.Others, Surplus: done.Surplus, Growing: done.Growing,
 			Suppressed: plan.Suppressed, Unreachable: plan.Unreachable, Same: plan.Same, NotCopied: append([]jobs.ColumnCount{}, plan.NotCopied...),
 		})
 	}
 	m.say("%s of %s contacts are on the provider's list %d (%s were before)", number(plan.Contacts-done.Missing), number(plan.Contacts), done.Remote.ID, number(done.Already))
+	if done.Already > 0 {
+		m.say("those were told by number, e-mail and name: their other fields were not compared, and are not carried over when they have changed")
+	}
 	if done.Removed > 0 {
 		m.say("%s duplicates were removed there", number(done.Removed))
 	}
@@ -362,7 +366,10 @@ func (m *Main) sayPushed(plan *jobs.PushPlan, done *jobs.Pushed, name, host stri
 	if done.Growing {
 		m.say("the provider is still importing: run the same push again in a while, which adds what is missing then and removes what came twice")
 	}
-	if done.Missing > 0 {
+	if done.Surplus > 0 {
+		m.say("%s contacts are more than once on it; Postrider removes those that agree in every field, and only from a list that it made", number(done.Surplus))
+	}
+	if done.MissingFile != "" {
 		m.say("%s contacts are missing there, with line: %s", number(done.Missing), done.MissingFile)
 	}
 	return nil
@@ -373,7 +380,7 @@ func (m *Main) listPullCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pull ID", Short: "Copy one of the provider's contact lists here",
 		Long: "Copies one of the provider's contact lists, whole or not at all. When it was interrupted, the same\n" +
-			"command goes on with the page it had come to (within a day). Each contact keeps its number at the\n" +
+			"command reads the list once more, since it may have changed. Each contact keeps its number at the\n" +
 			"provider as remote_id. A contact without a phone number or a whole address cannot be sent to and is\n" +
 			"dropped, with the reason, to remote-list-ID.rejects.csv in the current folder.",
 		Example: "  postrider list pull 428 --as customers",
@@ -409,8 +416,8 @@ func (m *Main) listPull(ctx context.Context, id int64, as string) error {
 		return err
 	}
 	m.atInterrupt.Store(&farewell{
-		first:  "stopping (Ctrl-C again leaves at once); the same pull goes on with the page it has come to",
-		second: "left at once; the same pull goes on with the page it had come to",
+		first:  "stopping (Ctrl-C again leaves at once); the same pull reads the list once more",
+		second: "left at once; the same pull reads the list once more",
 	})
 	done, err := r.Pull(ctx, jobs.PullRequest{RemoteID: id, Name: as, Country: m.cfg.Country})
 	if err != nil {
@@ -419,14 +426,15 @@ func (m *Main) listPull(ctx context.Context, id int64, as string) error {
 	if m.json {
 		return m.printJSON(struct {
 			listJSON
+			Changed     bool           `json:"changed"` // a pull makes a new list, or none
 			RejectsFile string         `json:"rejects_file"`
 			RemoteList  remoteListJSON `json:"remote_list"`
 			Passes      int            `json:"passes"`
 			Resumed     int            `json:"pages_resumed"`
-		}{listOf(done.List), done.RejectsFile, remoteListOf(&done.Remote), done.Passes, done.Resumed})
+		}{listOf(done.List), true, done.RejectsFile, remoteListOf(&done.Remote), done.Passes, done.Resumed})
 	}
 	if done.Resumed > 0 {
-		m.say("%s pages had been read by a pull that was interrupted", number(done.Resumed))
+		m.say("%s pages had been read by a pull that was interrupted; the list was read once more, since it may have changed meanwhile", number(done.Resumed))
 	}
 	m.say("list %q from the provider's list %d %q: %s", done.List.Name, id, printable(done.Remote.Name), countsOf(done.List.ListCounts))
 	if done.RejectsFile != "" {

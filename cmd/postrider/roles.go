@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postrider/postrider/jobs"
 	"github.com/postrider/postrider/ledger"
 	"github.com/postrider/postrider/web"
 )
@@ -75,6 +76,11 @@ func (m *Main) runRole(ctx context.Context, name string, r roles, dashboard bool
 		return err
 	}
 	defer e.close()
+	if n, err := jobs.DiscardOldPulls(m.cfg.DataDir, time.Now()); err != nil {
+		log.Warn("what old pulls have read stays in the data folder", "error", err)
+	} else if n > 0 {
+		log.Info("discarded what interrupted pulls had read", "pulls", n)
+	}
 	bye := &farewell{first: finishing, second: "left at once; nothing is lost: `postrider " + name + "` goes on, and finds out what was in flight"}
 	if !r.worker {
 		bye.first, bye.second = "stopping (Ctrl-C again leaves at once)", "left at once; `postrider "+name+"` goes on"
