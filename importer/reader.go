@@ -223,6 +223,17 @@ func (r *reader) openText(ctx context.Context, head []byte, rest io.Reader, u un
 	if len(bytes.TrimSpace(head)) == 0 && len(head) < sniffed {
 		return problem(emptyFile)
 	}
+	if !u.plain && isJSONLines(head) {
+		if err := u.jsonFlags(); err != nil {
+			return err
+		}
+		rows, err := newJSONRows(ctx, head, rest, u.most)
+		if err != nil {
+			return err
+		}
+		r.rows, r.facts.Format, r.encoding = rows, "jsonl", func() string { return "utf-8" }
+		return nil
+	}
 	if p := notAList(head); p != "" {
 		return problem(p)
 	}

@@ -36,7 +36,7 @@ func (m *Main) listExportCommand() *cobra.Command {
 			"or of the file's extension, or CSV.\n\n" +
 			"In CSV a text that a spreadsheet would take for a formula (it begins with = + - @, tab or carriage\n" +
 			"return) bears an apostrophe in front; numbers do not. In a workbook every cell is text. Importing\n" +
-			"the CSV file again gives the same list.",
+			"any of them again gives the same list.",
 		Example: "  postrider list export customers -o customers.csv\n  postrider list export customers -o customers.xlsx",
 		Args:    exactArgs(1, "the list's name"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -113,6 +113,17 @@ func TestAnExportedListImportedAgainIsTheSameList(t *testing.T) {
 		if digest, _ := digestOf(t, sheetAsCSV(t, out.Bytes())); digest != li.Digest {
 			t.Fatalf("another list comes back of a workbook with\n%s", sheetAsCSV(t, out.Bytes()))
 		}
+		if digest, _ := digestOf(t, out.String()); digest != li.Digest {
+			t.Fatalf("another list comes back of the workbook itself, with\n%s", sheetAsCSV(t, out.Bytes()))
+		}
+
+		out.Reset()
+		if _, err := exportList(ctx, &out, l, li, "jsonl"); err != nil {
+			t.Fatal(err)
+		}
+		if digest, _ := digestOf(t, out.String()); digest != li.Digest {
+			t.Fatalf("another list comes back of\n%s", out.String())
+		}
 	})
 }
 
