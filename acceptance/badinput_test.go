@@ -184,7 +184,7 @@ func TestAcceptBadAccount(t *testing.T) {
 func TestAcceptOtherAccount(t *testing.T) {
 	t.Parallel()
 	const n = 3000
-	w := newWorld(t, sandbox.Options{Faults: sandbox.Faults{Slow: 1, SlowBy: 400 * time.Millisecond, Endpoints: []string{"POST /sms/send"}}})
+	w := newWorld(t, sandbox.Options{Faults: sandbox.Faults{Slow: 1, SlowBy: 2 * time.Second, Endpoints: []string{"POST /sms/send"}}})
 	w.set("POSTRIDER_CONCURRENCY_SMS", "1")
 	w.audience("people.csv", 0, n)
 	quoted := w.start(sms("people.csv", "sale")...)

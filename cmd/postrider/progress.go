@@ -37,6 +37,9 @@ func (m *Main) newMeter(what, unit string) *meter {
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(24),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionSpinnerType(14),
+			// Or a goroutine of the library's turns the spinner, and reads the bar while
+			// we write it.
+			progressbar.OptionSetSpinnerChangeInterval(0),
 			progressbar.OptionClearOnFinish())
 	}
 	return t
