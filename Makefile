@@ -28,8 +28,9 @@ demo: build ## build, then send a whole campaign over all four channels to the s
 	@bin/postrider demo
 
 .PHONY: test
-test: servers lint ## everything that must be green: formatting, vet, staticcheck, all tests with the race detector
-	@CGO_ENABLED=1 POSTRIDER_SCALE=$(SCALE) go test -race -timeout 40m ./...
+test: servers lint ## everything that must be green: formatting, vet, staticcheck, all tests, with the race detector but for acceptance
+	@CGO_ENABLED=1 POSTRIDER_SCALE=$(SCALE) go test -race -timeout 40m $$(go list ./... | grep -v '/acceptance$$')
+	@POSTRIDER_SCALE=$(SCALE) go test -timeout 40m ./acceptance
 
 .PHONY: accept
 accept: servers ## the acceptance runs and the benchmarks in full size
