@@ -31,11 +31,15 @@ func held(s string) string {
 	if strings.IndexByte(s, '\r') >= 0 {
 		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 	}
-	if s == "" || s[0] != '\'' {
+	if s == "" || s[0] != '\'' || !IsFormula(s) {
 		return s
 	}
-	if bare := strings.TrimLeft(s, "'"); bare != "" && strings.ContainsRune("=+-@\t\r", rune(bare[0])) {
-		return strings.TrimSpace(s[1:])
-	}
-	return s
+	return strings.TrimSpace(s[1:])
+}
+
+// IsFormula reports whether a spreadsheet would take a text for a formula, but
+// for the apostrophes before it.
+func IsFormula(s string) bool {
+	bare := strings.TrimLeft(s, "'")
+	return bare != "" && strings.ContainsRune("=+-@\t\r", rune(bare[0]))
 }

@@ -194,10 +194,7 @@ func (j *jsonRows) object(text []byte, take func(name, value string) error) erro
 // formula does: of a cell the first is taken off (see held), and here none was
 // put on.
 func asCSVHasIt(s string) string {
-	if !strings.HasPrefix(s, "'") {
-		return s
-	}
-	if bare := strings.TrimLeft(s, "'"); bare != "" && strings.ContainsRune("=+-@\t\r", rune(bare[0])) {
+	if strings.HasPrefix(s, "'") && IsFormula(s) {
 		return "'" + s
 	}
 	return s

@@ -99,7 +99,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	var wrong *Reject
 	var phones, emails []string
 	addEmails := func(text string, column int) {
-		found, _ := campaign.EmailsIn(WithoutFormulaMark(text))
+		found, _ := campaign.EmailsIn(text)
 		if len(found) == 0 {
 			wrong = &Reject{Line: k.Line, Column: rc.headerOf(column), Code: CodeNotAnEmail, Reason: notAnEmail, Value: text}
 		}
@@ -139,7 +139,7 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	// A second e-mail column is a further column.
 	for i, name := range m.columns.Names() {
 		if text := cell(row, m.fields[i]); strings.Contains(text, "@") && name != "source" && name != "reason" {
-			if found, alone := campaign.EmailsIn(WithoutFormulaMark(text)); alone {
+			if found, alone := campaign.EmailsIn(text); alone {
 				emails = appendNew(emails, found...)
 			}
 		}
@@ -149,9 +149,6 @@ func (rc *rowChecker) fillOptOut(k *campaign.Contact, row []string) (reject, not
 	k.FirstName, k.LastName = cell(row, m.at[roleFirstName]), cell(row, m.at[roleLastName])
 	k.Country = country // of the address: a number says its own
 	rc.fillAddress(k, row, cell(row, m.at[roleFullName]))
-	for _, part := range []*string{&k.Address.Name, &k.Address.Line1, &k.Address.Line2, &k.Address.City, &k.Address.State, &k.Address.PostalCode} {
-		*part = WithoutFormulaMark(*part)
-	}
 	if k.Address.Line1 != "" {
 		if _, err := campaign.NewOptOutAddress(k.Address); err != nil {
 			k.Address = campaign.Address{}
@@ -212,15 +209,4 @@ func (n *numbers) all(text, country string) (e164 []string, wrong *numberError) 
 		e164 = append(e164, number)
 	}
 	return e164, wrong
-}
-
-// WithoutFormulaMark takes off the apostrophe that our exports put before a text
-// that a spreadsheet would take for a formula.
-func WithoutFormulaMark(s string) string {
-	if rest, ok := strings.CutPrefix(s, "'"); ok {
-		if bare := strings.TrimLeft(rest, "'"); bare != "" && strings.ContainsRune("=+-@\t\r", rune(bare[0])) {
-			return rest
-		}
-	}
-	return s
 }

@@ -120,10 +120,10 @@ func (s *optOutSink) Contacts(ctx context.Context, chunk []campaign.Contact) err
 		c := &chunk[i]
 		source, reason := s.source, s.reason
 		if own, _ := c.Field("source"); own != "" && !s.named {
-			source = importer.WithoutFormulaMark(own)
+			source = own
 		}
 		if own, _ := c.Field("reason"); own != "" && reason == "" {
-			reason = importer.WithoutFormulaMark(own)
+			reason = own
 		}
 		for _, o := range importer.OptOuts(c) {
 			all = append(all, ledger.OptOut{OptOut: o, Source: source, Reason: reason})

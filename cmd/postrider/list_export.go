@@ -326,8 +326,7 @@ func (f *workbook) close() error {
 // already, so that taking one off gives the text back. Numbers, with their sign
 // and phone numbers with their plus, stay as they are.
 func cell(s string) string {
-	bare := strings.TrimLeft(s, "'")
-	if bare == "" || !strings.ContainsRune("=+-@\t\r", rune(bare[0])) || isNumber(s) {
+	if !importer.IsFormula(s) || isNumber(s) {
 		return s
 	}
 	return "'" + s
