@@ -473,23 +473,7 @@ func (l *Ledger) HeldFor(ctx context.Context, phones []string) ([]HeldMessages, 
 		WHERE c.held_until > $1 AND c.channel IN ('sms', 'mms') AND b.accepted > 0
 		  AND r.id BETWEEN b.first_id AND b.last_id AND r.batch_id = b.id AND r.state = $2 AND k.phone IN (`+placeholders(3, len(phones))+`)
 		GROUP BY c.id, c.held_until ORDER BY c.id`, args...)
-	if err != nil {
-		return nil, fmt.Errorf("asking what the provider holds: %w", err)
-	}
-	defer rows.Close()
-	var all []HeldMessages
-	for rows.Next() {
-		var (
-			h     HeldMessages
-			until int64
-		)
-		if err := rows.Scan(&h.Campaign, &until, &h.Messages); err != nil {
-			return nil, fmt.Errorf("asking what the provider holds: %w", err)
-		}
-		h.Until = fromMillis(until)
-		all = append(all, h)
-	}
-	return all, rows.Err()
+	return heldMessages(rows, err)
 }
 
 // Held counts what the provider holds, for whomever.
@@ -500,6 +484,11 @@ func (l *Ledger) Held(ctx context.Context) ([]HeldMessages, error) {
 	}
 	rows, err := l.store.read().QueryContext(ctx, `SELECT c.id, c.held_until, sum(b.accepted) FROM campaigns c JOIN batches b ON b.campaign_id = c.id
 		WHERE c.held_until > $1 AND b.accepted > 0 GROUP BY c.id, c.held_until ORDER BY c.id`, now.UnixMilli())
+	return heldMessages(rows, err)
+}
+
+// heldMessages reads campaign, hour and count of each row.
+func heldMessages(rows *sql.Rows, err error) ([]HeldMessages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking what the provider holds: %w", err)
 	}

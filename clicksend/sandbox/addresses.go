@@ -101,16 +101,7 @@ func listReturnAddresses(q *call, out []byte) ([]byte, *apiError) {
 	p := q.page(query)
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
-	p.total = len(q.a.addresses)
-	from, to := p.span()
-	out = append(p.appendHead(begin(out, "Here are your records.")), '[')
-	for i := from; i < to; i++ {
-		if i > from {
-			out = append(out, ',')
-		}
-		out = q.a.addresses[i].append(out, q.a.id, false)
-	}
-	return append(out, ']', '}', '}'), nil
+	return p.appendPage(out, "Here are your records.", len(q.a.addresses), func(out []byte, i int) []byte { return q.a.addresses[i].append(out, q.a.id, false) }), nil
 }
 
 func createReturnAddress(q *call, out []byte) ([]byte, *apiError) {

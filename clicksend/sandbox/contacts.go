@@ -201,16 +201,7 @@ func viewContacts(q *call, out []byte) ([]byte, *apiError) {
 			}
 		}
 	}
-	p.total = len(all)
-	from, to := p.span()
-	out = append(p.appendHead(begin(out, "Here are your data.")), '[')
-	for i := from; i < to; i++ {
-		if i > from {
-			out = append(out, ',')
-		}
-		out = all[i].append(out, li, true)
-	}
-	return append(out, ']', '}', '}'), nil
+	return p.appendPage(out, "Here are your data.", len(all), func(out []byte, i int) []byte { return all[i].append(out, li, true) }), nil
 }
 
 // readPerson reads the body of a contact.

@@ -121,6 +121,21 @@ func (p *page) span() (from, to int) {
 	return from, min(from+p.limit, p.total)
 }
 
+// appendPage writes the whole answer: the page's part of total rows, each
+// appended by row.
+func (p *page) appendPage(out []byte, message string, total int, row func(out []byte, i int) []byte) []byte {
+	p.total = total
+	from, to := p.span()
+	out = append(p.appendHead(begin(out, message)), '[')
+	for i := from; i < to; i++ {
+		if i > from {
+			out = append(out, ',')
+		}
+		out = row(out, i)
+	}
+	return append(out, ']', '}', '}')
+}
+
 // appendHead writes the page object up to its rows.
 func (p *page) appendHead(out []byte) []byte {
 	last := max((p.total+p.limit-1)/p.limit, 1)

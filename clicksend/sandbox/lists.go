@@ -116,16 +116,7 @@ func viewLists(q *call, out []byte) ([]byte, *apiError) {
 	q.s.mu.Lock()
 	defer q.s.mu.Unlock()
 	q.land()
-	p.total = len(q.a.book.lists)
-	from, to := p.span()
-	out = append(p.appendHead(begin(out, "Here are your data.")), '[')
-	for i := from; i < to; i++ {
-		if i > from {
-			out = append(out, ',')
-		}
-		out = q.a.book.lists[i].append(out)
-	}
-	return append(out, ']', '}', '}'), nil
+	return p.appendPage(out, "Here are your data.", len(q.a.book.lists), func(out []byte, i int) []byte { return q.a.book.lists[i].append(out) }), nil
 }
 
 // listName reads the body of a new or changed list. Server.mu must not be held.

@@ -332,6 +332,14 @@ func preview(c *campaign.Contact, hide func(string) string, hidePhone func(strin
 	return p
 }
 
+// masks are how values and numbers are shown: masked, unless all is to be seen.
+func masks(showValues bool) (hide, hidePhone func(string) string) {
+	if showValues {
+		return printable, printable
+	}
+	return mask, maskPhone
+}
+
 // mask leaves the first character of a value to be seen.
 func mask(s string) string {
 	if s == "" {
@@ -410,10 +418,7 @@ func (m *Main) listShow(ctx context.Context, name string, values bool) error {
 	if err != nil {
 		return err
 	}
-	hide, hidePhone := mask, maskPhone
-	if values {
-		hide, hidePhone = printable, printable
-	}
+	hide, hidePhone := masks(values)
 	var first []previewJSON
 	enough := errors.New("enough")
 	err = l.EachContact(ctx, li.ID, func(c *campaign.Contact) error {

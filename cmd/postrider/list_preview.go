@@ -124,10 +124,7 @@ func previewOf(file string, p *jobs.Preview, values bool) listPreviewJSON {
 		Rows: sum.Rows, WouldImport: sum.Imported, Duplicates: sum.Duplicates, Rejected: sum.Rejected, Suppressed: sum.Suppressed,
 		Dropped: append([]jobs.DroppedRows{}, p.Dropped...), NotSent: append([]jobs.NotSent{}, p.NotSent...), RejectsFile: p.RejectsFile, First: []previewJSON{},
 	}
-	hide, hidePhone := mask, maskPhone
-	if values {
-		hide, hidePhone = printable, printable
-	}
+	hide, hidePhone := masks(values)
 	for i := range p.First {
 		out.First = append(out.First, preview(&p.First[i], hide, hidePhone))
 	}

@@ -66,10 +66,7 @@ func (m *Main) listCount(ctx context.Context, name, where string, show int, show
 	if err != nil {
 		return usagef("--where: %w", err)
 	}
-	hide, hidePhone := mask, maskPhone
-	if showValues {
-		hide, hidePhone = printable, printable
-	}
+	hide, hidePhone := masks(showValues)
 	out := countJSON{List: li.Name, Unread: []segment.Unread{}, First: []previewJSON{}}
 	err = l.EachContact(ctx, li.ID, func(c *campaign.Contact) error {
 		out.Contacts++

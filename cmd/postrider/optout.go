@@ -431,10 +431,7 @@ type optOutJSON struct {
 
 // optOutOf shows an entry, masked unless its values were asked for.
 func optOutOf(o *campaign.OptOut, values bool) optOutJSON {
-	hide, hidePhone := mask, maskPhone
-	if values {
-		hide, hidePhone = printable, printable
-	}
+	hide, hidePhone := masks(values)
 	out := optOutJSON{Kind: o.Kind.String()}
 	switch o.Kind {
 	case campaign.OptOutPhone:
