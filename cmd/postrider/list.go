@@ -225,8 +225,8 @@ func checkListName(name string) error {
 }
 
 func countsOf(n ledger.ListCounts) string {
-	return fmt.Sprintf("%s rows: %s imported, %s duplicates, %s rejected, %s suppressed",
-		number(n.Rows), number(n.Imported), number(n.Duplicates), number(n.Rejected), number(n.Suppressed))
+	return fmt.Sprintf("%s: %s imported, %s, %s rejected, %s suppressed",
+		plural(n.Rows, "row"), number(n.Imported), plural(n.Duplicates, "duplicate"), number(n.Rejected), number(n.Suppressed))
 }
 
 func changesOf(n ledger.ListCounts) string {

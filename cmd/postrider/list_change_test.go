@@ -289,7 +289,7 @@ func TestDedupeTakesOutWhoStandsThereTwice(t *testing.T) {
 				t.Errorf("the report is %q, %v", b, err)
 			}
 			s.run(append(dedupe, "--yes")...).exits(exitDone).says("nothing changed")
-			s.run("list", "show", "a/b").exits(exitDone).says("duplicates taken out", "4 rows: 3 imported, 1 duplicates")
+			s.run("list", "show", "a/b").exits(exitDone).says("duplicates taken out", "4 rows: 3 imported, 1 duplicate")
 		})
 	}
 }

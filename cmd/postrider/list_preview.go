@@ -155,8 +155,8 @@ func (m *Main) showPreview(out listPreviewJSON, p *jobs.Preview, values bool) {
 			m.say("    (values are masked: --show-values shows them)")
 		}
 	}
-	m.say("  %s rows: %s would be imported, %s duplicates, %s rejected, %s suppressed",
-		number(out.Rows), number(out.WouldImport), number(out.Duplicates), number(out.Rejected), number(out.Suppressed))
+	m.say("  %s: %s would be imported, %s, %s rejected, %s suppressed",
+		plural(out.Rows, "row"), number(out.WouldImport), plural(out.Duplicates, "duplicate"), number(out.Rejected), number(out.Suppressed))
 	for _, d := range out.Dropped {
 		in := ""
 		if d.Column != "" {

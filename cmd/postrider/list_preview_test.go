@@ -21,7 +21,7 @@ func TestAPreviewShowsWhatAFileIsUnderstoodAs(t *testing.T) {
 	r := s.run("list", "preview", "kunden.csv", "--country", "DE", "--map", "notiz=-", "--for", "sms", "--rejects", "dropped.csv").exits(exitDone).
 		says("commas between cells", "header on line 3, below 1 row that is no contact",
 			"Handy         phone", "Name          last name", "kept as {{kunden_stufe}}", "Notiz         not stored",
-			"line 4: +49", "values are masked", "4 rows: 2 would be imported, 1 duplicates, 1 rejected, 0 suppressed",
+			"line 4: +49", "values are masked", "4 rows: 2 would be imported, 1 duplicate, 1 rejected, 0 suppressed",
 			"duplicate: 1, the same recipient as an earlier row", "(line 5)", "in column \"Handy\"", "(line 6)", "dropped.csv", "nothing was stored").
 		hides("23456789", "Anna", "Muster", "privat")
 	if strings.Contains(r.out, "gold") {

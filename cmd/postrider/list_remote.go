@@ -358,7 +358,7 @@ func (m *Main) sayPushed(plan *jobs.PushPlan, done *jobs.Pushed, name, host stri
 		m.say("those were told by number, e-mail and name: their other fields were not compared, and are not carried over when they have changed")
 	}
 	if done.Removed > 0 {
-		m.say("%s duplicates were removed there", number(done.Removed))
+		m.say("removed there: %s", plural(done.Removed, "duplicate"))
 	}
 	if done.Others > 0 {
 		m.say("%s further contacts are on it, who are not on list %q", number(done.Others), name)

@@ -49,7 +49,7 @@ func TestAnImportedListShowsWhereEveryRowWent(t *testing.T) {
 		t.Errorf("the report of dropped rows cannot be read: %v", err)
 	}
 	s.run("list", "ls").exits(exitDone).says("vips", "people.csv")
-	s.run("list", "show", "vips").exits(exitDone).says("4 rows: 2 imported, 1 duplicates, 1 rejected, 0 suppressed", "plan")
+	s.run("list", "show", "vips").exits(exitDone).says("4 rows: 2 imported, 1 duplicate, 1 rejected, 0 suppressed", "plan")
 	s.run("list", "import", "again", "people.csv", "--country", "AU").exits(exitDone).says(`list "again": 4 rows`, "dropped rows, with line and reason: ")
 }
 

@@ -342,7 +342,7 @@ func (m *Main) optoutImport(ctx context.Context, file, source, reason string) er
 	}
 	m.say("%s added, %s there already", plural(r.Added, "opt-out"), number(r.Entries-r.Added))
 	m.sayUnchecked(unchecked)
-	m.say("%s rows: %s taken, %s duplicates, %s rejected", number(s.Rows), number(s.Imported), number(s.Duplicates), number(s.Rejected))
+	m.say("%s: %s taken, %s, %s rejected", plural(s.Rows, "row"), number(s.Imported), plural(s.Duplicates, "duplicate"), number(s.Rejected))
 	if s.Partly > 0 {
 		m.say("of %s taken a part could not be read", plural(s.Partly, "row"))
 	}

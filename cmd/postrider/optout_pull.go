@@ -71,8 +71,8 @@ func (m *Main) optoutPull(ctx context.Context, id int64, reason string) error {
 		})
 	}
 	m.say("%s added, %s there already", plural(done.Added, "opt-out"), number(done.Entries-done.Added))
-	m.say("%s contacts of the provider's list %d %q: %s taken, %s duplicates, %s rejected",
-		number(s.Rows), id, printable(done.Remote.Name), number(s.Imported), number(s.Duplicates), number(s.Rejected))
+	m.say("%s of the provider's list %d %q: %s taken, %s, %s rejected",
+		plural(s.Rows, "contact"), id, printable(done.Remote.Name), number(s.Imported), plural(s.Duplicates, "duplicate"), number(s.Rejected))
 	if done.RejectsFile != "" {
 		m.say("what could not be taken, with number at the provider and reason: %s", done.RejectsFile)
 	}

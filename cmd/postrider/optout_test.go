@@ -96,7 +96,7 @@ func TestAFileOfOptOutsIsImportedWholeAndItsExportChangesNothing(t *testing.T) {
 		"34,,,,,,,\n")
 	s.run("optout", "add", "+61412000002", "--reason", "first").exits(exitDone)
 	s.run("optout", "import", "stop.csv").exits(exitDone).hides("wombat", "Numbat", "412000").
-		says("5 opt-outs added, 1 there already", "7 rows: 5 taken, 1 duplicates, 1 rejected", "of 1 row taken a part could not be read", "stop.rejects.csv")
+		says("5 opt-outs added, 1 there already", "7 rows: 5 taken, 1 duplicate, 1 rejected", "of 1 row taken a part could not be read", "stop.rejects.csv")
 	rejects, err := os.ReadFile(filepath.Join(s.dir, "stop.rejects.csv"))
 	if text := string(rejects); err != nil || strings.Count(text, "\n") != 3 || !strings.Contains(text, "partly_taken") || strings.Contains(text, "duplicate") {
 		t.Errorf("%s %v", text, err)
