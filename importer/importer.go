@@ -433,7 +433,7 @@ func (im *run) reject(r Reject) error {
 	// The checks say what is wrong and, after a colon, what to do.
 	r.Reason, r.Advice, _ = strings.Cut(r.Reason, ": ")
 	if !im.o.ShowValues {
-		r.Value = mask(r.Value)
+		r.Value = Mask(r.Value)
 	}
 	return im.o.Reject(r)
 }

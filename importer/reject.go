@@ -78,9 +78,9 @@ func plainCell(s string) string {
 	return s
 }
 
-// mask hides the middle of a value: enough to find it in the file, not enough
+// Mask hides the middle of a value: enough to find it in the file, not enough
 // to call it.
-func mask(s string) string {
+func Mask(s string) string {
 	r := []rune(s)
 	if len(r) > 24 {
 		r = r[:24]

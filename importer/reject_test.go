@@ -122,7 +122,7 @@ func TestMaskedValuesCannotBeCalled(t *testing.T) {
 		"Ærøskøbing":                    "Ær••••••ng",
 		strings.Repeat("ab", 500) + "c": "aba••••••••••••••••••bab",
 	} {
-		if got := mask(value); got != want {
+		if got := Mask(value); got != want {
 			t.Errorf("%q became %q", value, got)
 		}
 	}
