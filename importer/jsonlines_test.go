@@ -65,3 +65,15 @@ func TestJSONLinesAreRefusedWhen(t *testing.T) {
 		t.Errorf("%v", got.Err)
 	}
 }
+
+// An exported list is to come back as it was, so what is stored has nothing at
+// its beginning that another reading would take off.
+func TestAPostalCodeKeepsNothingOfTheApostropheBeforeIt(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"'0800", "'' 0800", "' '0800"} {
+		got := importText(t, "phone,postcode\n+61491570006,"+code+"\n", Options{})
+		if got.Err != nil || got.Contacts[0].Address.PostalCode != "0800" {
+			t.Errorf("%q is %q, %v", code, got.Contacts[0].Address.PostalCode, got.Err)
+		}
+	}
+}

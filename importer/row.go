@@ -3,6 +3,7 @@ package importer
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/postrider/postrider/campaign"
@@ -242,7 +243,8 @@ func (rc *rowChecker) fillAddress(k *campaign.Contact, row []string, fullName st
 	a.Line2 = cell(row, m.at[roleLine2])
 	a.City = cell(row, m.at[roleCity])
 	a.State = cell(row, m.at[roleState])
-	a.PostalCode = strings.TrimLeft(cell(row, m.at[rolePostalCode]), "'") // as spreadsheets keep its zeros
+	// Spreadsheets keep its zeros by an apostrophe.
+	a.PostalCode = strings.TrimLeftFunc(cell(row, m.at[rolePostalCode]), func(r rune) bool { return r == '\'' || unicode.IsSpace(r) })
 	if a.Line1 == "" {
 		return
 	}

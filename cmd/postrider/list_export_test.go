@@ -228,9 +228,12 @@ func TestTheFormatIsThatOfTheFlagOrTheFile(t *testing.T) {
 	s := newShell(t)
 	s.list("vips", bob())
 	s.run("list", "export", "vips", "-o", "a.JSONL").exits(exitDone)
-	s.run("list", "import", "copy", "a.JSONL").exits(exitFailed)
+	s.run("list", "preview", "a.JSONL").exits(exitDone).says("JSONL")
 	s.run("list", "export", "vips", "-o", "a.txt").exits(exitDone)
-	s.run("list", "import", "copy", "a.txt").exits(exitDone)
+	s.run("list", "preview", "a.txt").exits(exitDone).says("CSV")
+	for _, file := range []string{"a.JSONL", "a.txt"} {
+		s.run("list", "import", "vips", file).exits(exitDone).says("nothing changed")
+	}
 	s.run("list", "export", "vips", "--format", "pdf").exits(exitUsage).warns("csv, xlsx, jsonl")
 	s.run("list", "export", "vips", "--format", "csv", "-o", "a.xlsx").exits(exitUsage).warns("not the same")
 	s.at("").run("list", "export", "vips", "--format", "xlsx").exits(exitUsage).warns("nothing for a terminal")
